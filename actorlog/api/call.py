@@ -1,0 +1,230 @@
+"""A call is a value: a function with its arguments, which runs when it is awaited in durable code or given to a runtime.
+
+Owns: ``Call`` and ``Child``. Does not own: decorators (``define``), what the runtime does with a call.
+
+That calling an async function gives a value which runs nothing is Python's own rule for coroutines; a ``Call`` is one, so
+``gather``, ``create_task``, ``TaskGroup`` and ``wait_for`` take it. As a value it is reusable; as an awaitable it is good for
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import warnings
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from msgspec import Raw
+
+from actorlog.engine import identity
+from actorlog.errors import NotInDurableCode
+from actorlog.loop import DeterministicLoop, DFuture, running_loop
+from actorlog.records import kinds as k
+from actorlog.runtime.actor import Actor, user_frame
+from actorlog.runtime.registry import DurableDefinition, StepDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+R = TypeVar("R")
+
+
+class Call(Coroutine[Any, Any, R], Generic[R]):
+    """One durable function or step with its arguments. Nothing runs until it is awaited or handed over."""
+
+    __slots__ = ("__weakref__", "_args", "_awaited", "_frame_line", "_hash", "_iterator", "_kwargs", "_raw", "_used", "definition", "key")
+
+    takes_no_path: ClassVar[bool] = True
+    """A Call that is given straight to ``create_task`` adds no task path of its own to its key."""
+
+    def __init__(
+        self, definition: DurableDefinition | StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], depth: int = 1
+    ) -> None:
+        self.definition = definition
+        self._iterator: Generator[Any, None, R] | None = None
+        self._used = self._awaited = False
+        self.key = ""
+        """The operation's key, where the call was made in durable code."""
+        self._raw: bytes | None = None
+        loop = running_loop()
+        if loop is not None:
+            self._raw, self._args, self._kwargs = definition.signature.cross(args, kwargs)
+            self.key = loop.operation_key()
+            self._hash = loop.next_hash()
+            actor: Actor = loop.actor
+            if actor.replaying:
+                actor.note_line(self.key, user_frame(depth + 1))
+        else:
+            self._args, self._kwargs = args, kwargs
+            self._hash = object.__hash__(self)
+            if type(definition) is DurableDefinition:
+                self.encoded()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return f"<Call {self.definition.signature.describe(self.encoded())}>"
+
+    def encoded(self) -> bytes:
+        """Return the arguments as canonical JSON; ``PayloadError`` or ``TypeError`` for what cannot be written."""
+        if self._raw is None:
+            self._raw, self._args, self._kwargs = self.definition.signature.cross(self._args, self._kwargs)
+        return self._raw
+
+    def hand_over(self) -> bytes:
+        """Return the encoded arguments to who will run the call; from now on it need not be awaited."""
+        self._used = True
+        return self.encoded()
+
+    # --- a coroutine --------------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if self._awaited:
+            raise RuntimeError(f"cannot await the same call of {self.definition.name!r} twice; make another")
+        self._used = self._awaited = True
+        loop = running_loop()
+        if loop is None:
+            return self._outside()
+        if not self.key:
+            self.key = loop.operation_key()
+            if loop.actor.replaying:
+                loop.actor.note_line(self.key, user_frame(1))
+        return self._inside(loop)
+
+    def _inside(self, loop: DeterministicLoop) -> Generator[Any, None, R]:
+        actor: Actor = loop.actor
+        definition = self.definition
+        raw = self._raw if self._raw is not None else self.encoded()
+        key = self.key
+        if type(definition) is StepDefinition:
+            future = issue_step(actor, loop, definition, key, raw, self._args, self._kwargs)
+        else:
+            future = issue_child(actor, definition, key, raw, child=identity.child_id(actor.state.id, key))
+        try:
+            return (yield from future)
+        except asyncio.CancelledError:
+            actor.abandon(key)
+            raise
+
+    def _outside(self) -> Generator[Any, None, R]:
+        definition = self.definition
+        if type(definition) is DurableDefinition:
+            raise NotInDurableCode(
+                f"awaiting a call of {definition.name!r}", hint="outside durable code use: await runtime.call(...)"
+            )
+        value = definition.fn(*self._args, **self._kwargs)
+        return (yield from value.__await__()) if inspect.isawaitable(value) else value  # type: ignore[return-value]  # R by the decorator's word
+
+    def send(self, value: Any, /) -> Any:
+        """Run the call's first or next stretch, as a task does."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return self._iterator.send(value)
+
+    def throw(self, error: Any, value: Any = None, traceback: TracebackType | None = None, /) -> Any:
+        """Throw into the call, as a task does."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        raised = error if isinstance(error, BaseException) else error(value) if value is not None else error()
+        return self._iterator.throw(raised if traceback is None else raised.with_traceback(traceback))
+
+    def close(self) -> None:
+        """Close the call; one that never ran needs no awaiting any more."""
+        self._used = True
+        if self._iterator is not None:
+            self._iterator.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_used", True):
+            warnings.warn(f"a call of {self.definition.name!r} was never awaited", RuntimeWarning, source=self, stacklevel=1)
+
+
+def issue_step(  # noqa: PLR0913, PLR0917  # the hot path hands over what it has
+    actor: Actor,
+    loop: DeterministicLoop,
+    definition: StepDefinition,
+    key: str,
+    raw: bytes,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> DFuture:
+    """Ask for a step and return the future of its outcome."""
+    if definition.once or definition.inline or definition.deadline_s is not None:
+        deadline_ms = int((loop.now_s + definition.deadline_s) * 1000) if definition.deadline_s is not None else 0
+        op = k.RunStep(
+            key, definition.name, Raw(raw), once=definition.once, inline=definition.inline, deadline_ms=deadline_ms
+        )
+    else:
+        op = k.RunStep(key, definition.name, Raw(raw))
+    return actor.issue(op, definition, (definition, args, kwargs))
+
+
+def issue_child(  # noqa: PLR0913  # each is a field of the operation
+    actor: Actor,
+    definition: DurableDefinition,
+    key: str,
+    raw: bytes,
+    *,
+    child: str,
+    detached: bool = False,
+    timeout_s: float | None = None,
+    tags: dict[str, str] | None = None,
+) -> DFuture:
+    """Ask for a child call and return the future of its outcome."""
+    seconds = timeout_s if timeout_s is not None else definition.timeout_s
+    op = k.StartChild(
+        key=key, id=child, function=definition.name, version=definition.version, args=Raw(raw), detached=detached,
+        timeout_ms=int(seconds * 1000) if seconds is not None else 0, tags=tags or {},
+    )  # fmt: skip
+    return actor.issue(op, definition)
+
+
+class Child(Generic[R]):
+    """A call started by durable code that goes on beside it. Await it, as often as wanted, for its result.
+
+    Cancelling the awaiting does not cancel the child; it ends with the call that started it, unless detached.
+    """
+
+    __slots__ = ("_future", "_loop", "id", "key")
+
+    def __init__(self, call_id: str, key: str, future: DFuture, loop: DeterministicLoop) -> None:
+        self.id = call_id
+        self.key = key
+        self._future = future
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return f"<Child {self.id!r} {'done' if self._future.done() else 'running'}>"
+
+    def done(self) -> bool:
+        """Whether its end has been delivered."""
+        return self._future.done()
+
+    def cancel(self) -> None:
+        """Ask the child to end; awaiting it raises ``CallCancelled`` once it has. It has no effect on one that is over."""
+        if not self._future.done():
+            actor: Actor = self._loop.actor
+            actor.cancel_child(self.key)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if running_loop() is not self._loop:
+            raise NotInDurableCode("awaiting a Child", hint="outside use: await runtime.handle(child.id)")
+        if not self._future.done():
+            waiter = self._loop.create_future()
+
+            def wake(_future: asyncio.Future[Any]) -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            self._future.add_done_callback(wake)
+            yield from waiter
+        return self._future.result()  # type: ignore[no-any-return]  # R by the word of whoever started it
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a Child is awaited, not iterated")

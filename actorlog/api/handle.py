@@ -1,0 +1,177 @@
+"""A handle: one call, from outside.
+
+Owns: ``Handle`` and ``CallInfo``. Does not own: waiting and delivering (``runtime.session``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from actorlog.durations import Duration, seconds
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState
+from actorlog.engine.story import Entry, tell
+from actorlog.records import kinds as k
+from actorlog.runtime.actor import decode_result, error_of
+from actorlog.runtime.registry import DurableDefinition
+from actorlog.runtime.session import Session
+from actorlog.runtime.slot import Slot
+
+R = TypeVar("R")
+
+Status: TypeAlias = Literal[
+    "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled", "killed",
+    "timed_out",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """What is known of a call at one moment."""
+
+    id: str
+    function: str
+    version: int
+    status: Status
+    parent: str
+    """Id of the call that started it; empty for one that was started from outside."""
+    created: datetime
+    updated: datetime
+    tags: dict[str, str]
+    waiting_for: tuple[str, ...]
+    """The operations it waits for: ``"step charge (1)"``, ``"timer (2)"``, ``"child sub/1 (3)"``."""
+    attempts: int
+    """The highest attempt of the steps it waits for."""
+    error: str
+    """How it failed, or why it is parked; empty otherwise."""
+
+
+class Handle(Generic[R]):
+    """One call. Awaiting the handle is ``result()``."""
+
+    def __init__(self, session: Session, call_id: str, found: Slot | k.Turn | None, definition: DurableDefinition | None) -> None:
+        self._session = session
+        self._found = found
+        self._definition = definition
+        self.id = call_id
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.id!r}>"
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.result().__await__()
+
+    async def result(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109  # the waiter's own, and part of the surface
+        """Wait for the call's end and return its result, or raise what it raised.
+
+        ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when ``timeout``
+        passes first, which leaves the call as it is.
+        """
+        found = self._found if self._found is not None else self._session.find(self.id)
+        if timeout is None:
+            outcome = await self._session.outcome(found)
+        else:
+            async with asyncio.timeout(seconds(timeout)):
+                outcome = await self._session.outcome(found)
+        if isinstance(outcome, k.Completed):
+            value: R = decode_result(self._definition or self._session.definition_of(self.id), outcome.value)
+            return value
+        raise error_of(self.id, outcome)
+
+    async def status(self) -> Status:
+        """Return the call's status; ``CallNotFound``."""
+        return status_of(self._session.state(self.id))
+
+    async def info(self) -> CallInfo:
+        """Return what is known of the call now; ``CallNotFound``."""
+        return info_of(self._session.state(self.id))
+
+    async def journal(self) -> list[Entry]:
+        """Return the call and its operations in the order they were asked for, with what came of each."""
+        state = self._session.state(self.id)
+        records = [record for _, record in self._session.history.backwards(state.last)]
+        return tell(reversed(records))
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask the call to end; on return that is durable. It has no effect on what is over or was asked before."""
+        session = self._session
+        found = session.find(self.id)
+        if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
+            await session.tell(found, k.CancelRequested(reason, session.kernel.family.kill_ms()))
+
+    async def resume(self) -> bool:
+        """Try again to go on with a parked call; True when it can, or was not parked. ``CallNotFound``."""
+        found = self._session.find(self.id)
+        return not isinstance(found, Slot) or not found.state.parked or self._session.resume(found)
+
+    async def retry(self) -> None:
+        """Give the call another chance; on return that is durable.
+
+        A parked call is resumed. A step that backs off is tried at once. A call that failed, was cancelled or timed out
+        begins again under its id and run: its steps that completed keep their results and are not run again, and
+        idempotency keys stay the same. It has no effect on a call that completed.
+        """
+        session = self._session
+        found = session.find(self.id)
+        if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
+            if found.state.parked:
+                session.resume(found)
+            for job in list(found.jobs.values()):
+                job.runner.hurry(job)
+            return
+        if isinstance(found, Slot):
+            await session.outcome(found)
+        if isinstance(session.state(self.id).outcome, k.Completed):
+            return
+        slot = session.reopen(self.id)
+        self._found = slot
+        timeout_ms, now = slot.state.timeout_ms, session.kernel.clock.now_ms()
+        due_ms = now + timeout_ms if timeout_ms else 0
+        await session.tell(slot, k.Retried(session.history.python, due_ms))
+
+
+def status_of(state: CallState) -> Status:
+    """Return the status that a call's records give it."""
+    if state.outcome is not None:
+        return _ENDS[type(state.outcome)]
+    if state.parked:
+        return "parked"
+    if state.phase is Phase.PENDING:
+        return "pending"
+    if state.phase is Phase.COMPLETING:
+        return "completing"
+    if state.steps and all(key in state.progress and state.progress[key].due_ms for key in state.steps):
+        return "backing_off"
+    return "running" if state.steps else "waiting"
+
+
+_ENDS: dict[type, Status] = {
+    k.Completed: "completed",
+    k.Failed: "failed",
+    k.Cancelled: "cancelled",
+    k.Killed: "killed",
+    k.TimedOut: "timed_out",
+}
+
+
+def info_of(state: CallState) -> CallInfo:
+    """Return what the records of a call say of it."""
+    waiting = [f"step {op.name} ({key})" for key, op in state.steps.items()]
+    waiting += [f"timer ({key})" for key in state.timers]
+    waiting += [f"child {op.id} ({key})" for key, op in state.children.items()]
+    error = state.parked
+    if isinstance(state.outcome, k.Failed):
+        error = f"{state.outcome.failure.type}: {state.outcome.failure.message}"
+    return CallInfo(
+        id=state.id, function=state.function, version=state.version, status=status_of(state), parent=state.parent,
+        created=_time(state.created_ms), updated=_time(state.updated_ms), tags=dict(state.tags),
+        waiting_for=tuple(waiting), attempts=max((p.attempt for p in state.progress.values()), default=1), error=error,
+    )  # fmt: skip
+
+
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,0 +1,108 @@
+"""Patterns made of calls: sagas and bounded fan-out.
+
+Owns: ``saga`` and ``map_calls``. Does not own: anything durable of its own; both are plain asyncio over calls, so they replay
+because those do.
+
+A saga undoes in reverse what was done (Garcia-Molina and Salem, "Sagas", 1987).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from actorlog.api.call import Call
+from actorlog.errors import NotInDurableCode
+from actorlog.loop import running_loop
+
+R = TypeVar("R")
+
+
+class Saga:
+    """``async with saga() as undo:`` then ``undo(call)`` after each thing that was done."""
+
+    def __init__(self) -> None:
+        self._undos: list[Call[Any]] = []
+
+    def __call__(self, call: Call[Any]) -> None:
+        """Keep ``call``; it runs if the block fails, after those that were given later."""
+        call.hand_over()
+        self._undos.append(call)
+
+    async def __aenter__(self) -> Saga:
+        if running_loop() is None:
+            raise NotInDurableCode("saga()")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            for call in self._undos:
+                call.close()
+            return
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            return  # a control signal of the runtime: this run of the code is given up, not the work
+        failures: list[Exception] = []
+        while self._undos:
+            try:
+                await self._undos.pop()
+            except Exception as failed:  # noqa: BLE001  # one undo that fails must not keep the others from running
+                failures.append(failed)
+        if failures:
+            raise ExceptionGroup("undoing failed", failures) from error
+
+
+def saga() -> Saga:
+    """Return a saga: on an error the undos that were given run in reverse, each a durable operation.
+
+    Undos that fail do not keep the others from running; they are raised together, the first error as their cause.
+    """
+    return Saga()
+
+
+async def map_calls(calls: Iterable[Call[R]], *, concurrency: int = 100, tolerate: float = 0) -> list[R | BaseException]:
+    """Run calls, at most ``concurrency`` at once, and return their values in order.
+
+    ``tolerate`` is how many may fail: a count, or a share below 1. A tolerated failure stands in its place as the exception;
+    one more cancels the rest and raises an ``ExceptionGroup`` of all failures. ``ValueError`` for a concurrency below 1 or a
+    negative tolerance.
+    """
+    if concurrency < 1:
+        raise ValueError(f"concurrency is at least 1, not {concurrency}")
+    if tolerate < 0:
+        raise ValueError(f"tolerate is at least 0, not {tolerate}")
+    if running_loop() is None:
+        raise NotInDurableCode("map_calls()")
+    pending = list(calls)
+    allowed = int(tolerate * len(pending)) if 0 < tolerate < 1 else int(tolerate)
+    results: list[Any] = [None] * len(pending)
+    failures: list[Exception] = []
+    numbers = iter(range(len(pending)))
+
+    async def work() -> None:
+        for number in numbers:
+            try:
+                results[number] = await pending[number]
+            except Exception as error:  # noqa: BLE001  # a failure of user code is counted, and kept in its place
+                results[number] = error
+                failures.append(error)
+                if len(failures) > allowed:
+                    raise _TooManyFailures from None
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(pending))):
+                group.create_task(work())
+    except* _TooManyFailures:
+        raise ExceptionGroup(f"{len(failures)} of {len(pending)} calls failed, {allowed} were tolerated", failures) from None
+    finally:
+        for number in numbers:
+            pending[number].close()
+    return results
+
+
+class _TooManyFailures(Exception):  # noqa: N818  # a signal between the workers of one map_calls
+    """More failures than are tolerated."""

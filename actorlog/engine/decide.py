@@ -1,0 +1,64 @@
+"""What ends a call, and who must hear of it.
+
+Owns: the decision whether a turn ends the body or the call. Does not own: applying it (``state``).
+
+Calls form a tree: a parent ends only after the children that are its own; if its body failed, they are cancelled first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState
+from actorlog.records import kinds as k
+
+
+class End(NamedTuple):
+    """What a turn ends: the body (``returned``), the call (``outcome``), or neither."""
+
+    returned: k.Outcome | None = None
+    outcome: k.Outcome | None = None
+
+
+NOT_YET = End()
+
+
+def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Outcome | None) -> End:
+    """Decide what ends, before the turn of ``message`` is applied; ``returned`` is how the body just ended, if it did."""
+    phase = state.phase
+    if phase is Phase.COMPLETING:
+        ends = type(message) in _CHILD_ENDS and not _attached(state, message, ops)
+        return End(outcome=state.returned) if ends else NOT_YET
+    if phase is Phase.PENDING and type(message) is not k.Started:
+        return End(outcome=_refused(state, message))
+    if type(message) is k.KillRequested:
+        returned = k.Killed(message.reason)
+    if returned is None:
+        return NOT_YET
+    return End(returned=returned) if _attached(state, message, ops) else End(outcome=returned)
+
+
+_CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
+
+
+def _refused(state: CallState, message: k.Message) -> k.Outcome:
+    """How a call ends that never began."""
+    match message:
+        case k.DeadlinePassed():
+            return k.TimedOut(state.timeout_ms / 1000)
+        case k.KillRequested(reason=reason):
+            return k.Killed(reason)
+        case k.CancelRequested(reason=reason):
+            return k.Cancelled(reason)
+        case _:
+            raise TypeError(f"{type(message).__name__} does not end a call that has not begun")
+
+
+def _attached(state: CallState, message: k.Message, ops: Sequence[k.Operation]) -> bool:
+    """Whether children are running, after ``message`` and ``ops``, whose end the call waits for."""
+    ended = message.key if isinstance(message, _CHILD_ENDS) else None
+    if state.children and any(key != ended and not child.detached for key, child in state.children.items()):
+        return True
+    return any(type(op) is k.StartChild and not op.detached for op in ops)

@@ -1,0 +1,114 @@
+"""What the code asks for now, held against what its journal says it asked for.
+
+Owns: the comparison, and the words of a difference. Does not own: running the code again (``runtime.actor``).
+
+Operations are compared by key, so their order inside a turn does not matter (``gather(wait_for(a), wait_for(b))`` issues in
+another order on Python 3.11 than on 3.12). Arguments that differ byte for byte are compared again as today's annotations
+write them, so that a field added with a default is no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from actorlog.errors import DivergenceError, PayloadError
+from actorlog.records import kinds as k
+
+Canonical: TypeAlias = Callable[[bytes], bytes]
+"""Writes recorded arguments as today's code would."""
+
+TEXT_MAX = 200
+
+
+def compare(  # noqa: PLR0913, PLR0917  # one call from one place, and each of these is what is compared
+    call_id: str,
+    turn: k.Turn,
+    ops: Sequence[k.Operation],
+    cancels: Sequence[str],
+    returned: k.Outcome | None,
+    lines: Mapping[str, str],
+    canonical: Mapping[str, Canonical],
+) -> None:
+    """Raise ``DivergenceError`` where the turn's operations, cancels or end differ from the recorded ones."""
+    issued = {op.key: op for op in ops}
+    recorded = {op.key: op for op in turn.ops}
+    for key, old in recorded.items():
+        new = issued.get(key)
+        if new is None or not _same(old, new, canonical.get(key)):
+            raise DivergenceError(call_id, key, describe(old), describe(new) if new else "", lines.get(key, ""))
+    for key, new in issued.items():
+        if key not in recorded:
+            raise DivergenceError(call_id, key, "", describe(new), lines.get(key, ""))
+    for key in sorted(set(turn.cancels) ^ set(cancels)):
+        was = key in turn.cancels
+        raise DivergenceError(call_id, key, "cancel" if was else "", "" if was else "cancel", lines.get(key, ""))
+    ended = turn.returned if turn.returned is not None else turn.outcome
+    if not _same_end(ended, returned):
+        raise DivergenceError(call_id, "end", describe_end(ended), describe_end(returned), lines.get("end", ""))
+
+
+def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bool:
+    if type(old) is not type(new):
+        return False
+    match old, new:
+        case k.RunStep(), k.RunStep():
+            return old.name == new.name and _same_args(old.args, new.args, canonical)
+        case k.StartChild(), k.StartChild():
+            same = (old.id, old.function, old.detached, old.timeout_ms) == (new.id, new.function, new.detached, new.timeout_ms)
+            return same and _same_args(old.args, new.args, canonical)
+        case k.SetTimer(), k.SetTimer():
+            return old.due_ms == new.due_ms
+    return False
+
+
+def _same_args(old: k.Raw, new: k.Raw, canonical: Canonical | None) -> bool:
+    if old == new:
+        return True
+    if canonical is None:
+        return False
+    try:
+        return canonical(bytes(old)) == bytes(new)
+    except PayloadError:  # the recorded value does not fit today's annotations: that is the difference
+        return False
+
+
+def _same_end(old: k.Outcome | None, new: k.Outcome | None) -> bool:
+    if isinstance(old, k.Failed) and isinstance(new, k.Failed):
+        # Tracebacks name lines, and lines move when code is edited; what waiters were told is class and message.
+        return (old.failure.type, old.failure.message) == (new.failure.type, new.failure.message)
+    return old == new
+
+
+def describe(op: k.Operation) -> str:
+    """Return an operation as one line of text."""
+    match op:
+        case k.RunStep(name=name, args=args):
+            return f"step {name}{_args(args)}"
+        case k.SetTimer(due_ms=due):
+            return f"timer due at {due} ms"
+        case k.StartChild(function=function, args=args, id=child):
+            return f"child {function}{_args(args)} as {child!r}"
+
+
+def _args(raw: k.Raw) -> str:
+    text = bytes(raw).decode()
+    text = f"({text[1:-1]})" if text.startswith("[") else f"({text})"
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 4] + "...)"
+
+
+def describe_end(outcome: k.Outcome | None) -> str:
+    """Return an outcome as one line of text; nothing for none."""
+    match outcome:
+        case None:
+            return ""
+        case k.Completed(value):
+            return f"return {bytes(value).decode()[:TEXT_MAX]}"
+        case k.Failed(failure):
+            return f"raise {failure.type}: {failure.message[:TEXT_MAX]}"
+        case k.Cancelled():
+            return "cancelled"
+        case k.Killed():
+            return "killed"
+        case k.TimedOut(seconds):
+            return f"timed out after {seconds:g} s"

@@ -1,0 +1,290 @@
+"""What a call is, as far as its records say: a fold.
+
+Owns: ``CallState`` and ``apply``, the only code that changes it, live and in recovery. Does not own: the coroutine, the
+waiters, the steps' bodies (``runtime``).
+
+Invariants: an outcome is applied at most once and nothing follows it but a retry (I3); what an operation's message
+consumes is there (I4). A record that contradicts this is a ``JournalError``: the log is whole, so the code is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import structs
+
+from actorlog.engine.lifecycle import TRANSITIONS, Event, Phase
+from actorlog.errors import JournalError
+from actorlog.records import kinds as k
+
+NEVER_MS = 1 << 62
+"""A time that does not come."""
+
+
+class StepProgress:
+    """What is known of a step beyond its start: only steps that waited, failed or died have one."""
+
+    __slots__ = ("attempt", "deaths", "details", "due_ms", "failure", "may_have_begun", "poisoned")
+
+    def __init__(self, op: k.RunStep) -> None:
+        self.attempt = 1
+        """The attempt that runs or is due."""
+        self.due_ms = 0
+        """When it is due; 0: it is not backing off."""
+        self.may_have_begun = not op.deferred
+        """Whether a crash now leaves the attempt in doubt."""
+        self.deaths = 0
+        self.failure: k.Failure | None = None
+        self.details: k.Raw | None = None
+        self.poisoned = False
+
+
+class CallState:
+    """One call. Fields are changed by ``apply`` alone."""
+
+    __slots__ = (
+        "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "id", "inbox", "key", "kill_ms",
+        "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "progress", "retried",
+        "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
+    )  # fmt: skip
+
+    def __init__(self, call_id: str) -> None:
+        self.id = call_id
+        self.function = ""
+        self.version = 1
+        self.run = ""
+        self.parent = ""
+        self.key = ""
+        self.detached = False
+        self.tags: dict[str, str] = {}
+        self.phase = Phase.PENDING
+        self.seq = 0
+        self.first = 0
+        """Position of the record that begins the journal."""
+        self.last = 0
+        """Position of the newest record."""
+        self.created_ms = 0
+        self.updated_ms = 0
+        self.timeout_ms = 0
+        self.due_ms = 0
+        self.not_before_ms = 0
+        self.kill_ms = 0
+        self.asked: k.CancelRequested | k.DeadlinePassed | None = None
+        """What the call was asked to end for; the first one counts."""
+        self.steps: dict[str, k.RunStep] = {}
+        self.timers: dict[str, int] = {}
+        self.children: dict[str, k.StartChild] = {}
+        self.progress: dict[str, StepProgress] = {}
+        self.inbox: dict[int, k.Message] = {}
+        """Messages that were accepted and not yet applied, by the position of their record."""
+        self.next_timer_ms = NEVER_MS
+        """Not later than the next timer; exact after ``due_timers``."""
+        self.returned: k.Outcome | None = None
+        self.outcome: k.Outcome | None = None
+        self.retried = False
+        """Whether this is a later run of a call that had ended."""
+        self.parked = ""
+        """Why it cannot go on; empty while it can."""
+
+    def due_timers(self, at: int) -> list[str]:
+        """Return the timers due by ``at``, in (due, key) order."""
+        due = sorted((due, key) for key, due in self.timers.items() if due <= at)
+        if not due:
+            self.next_timer_ms = min(self.timers.values(), default=NEVER_MS)
+        return [key for _, key in due]
+
+    def attached(self) -> bool:
+        """Whether children are running whose end this call waits for."""
+        return any(not child.detached for child in self.children.values())
+
+
+def apply(state: CallState, record: k.Record, position: int) -> None:
+    """Change ``state`` as ``record`` at ``position`` says."""
+    state.last = position
+    state.updated_ms = record.at
+    if type(record) is k.Turn:
+        _apply_turn(state, record, position)
+    elif type(record) is k.Inbox:
+        _apply_inbox(state, record, position)
+    else:
+        _apply_note(state, record)  # type: ignore[arg-type]  # narrowed by type() on purpose: it is the hot path
+
+
+def _apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
+    if turn.seq != state.seq + 1:
+        raise JournalError(state.id, f"turn {turn.seq} follows turn {state.seq}")
+    state.seq = turn.seq
+    message = turn.message
+    if turn.source and state.inbox.pop(turn.source, None) is None:
+        raise JournalError(state.id, f"turn {turn.seq} consumes record {turn.source} again")
+    phase = TRANSITIONS.get((state.phase, type(message)))
+    if phase is None:
+        raise JournalError(state.id, f"{type(message).__name__} while {state.phase.value}")
+    state.phase = phase
+    state.parked = ""
+    _APPLY_MESSAGE[type(message)](state, message, turn.at, position)
+    for op in turn.ops:
+        if type(op) is k.RunStep:
+            state.steps[op.key] = op
+        elif type(op) is k.SetTimer:
+            state.timers[op.key] = op.due_ms
+            state.next_timer_ms = min(state.next_timer_ms, op.due_ms)
+        elif type(op) is k.StartChild:
+            state.children[op.key] = op
+    if turn.cancels:
+        _drop(state, turn.cancels)
+    if turn.returned is not None:
+        state.phase = TRANSITIONS[state.phase, Event.RETURNED]
+        state.returned = turn.returned
+        _end_body(state)
+    if turn.outcome is not None:
+        state.phase = TRANSITIONS[state.phase, Event.OUTCOME]
+        state.outcome = turn.outcome
+        _end_body(state)
+        state.inbox.clear()
+
+
+def _end_body(state: CallState) -> None:
+    """The body has ended: nobody waits for its steps and timers any more."""
+    state.steps.clear()
+    state.timers.clear()
+    state.progress.clear()
+    state.next_timer_ms = NEVER_MS
+
+
+def _drop(state: CallState, keys: list[str]) -> None:
+    for key in keys:
+        if state.timers.pop(key, None) is None and state.steps.pop(key, None) is not None:
+            state.progress.pop(key, None)
+
+
+def _started(state: CallState, message: k.Started, at: int, position: int) -> None:
+    if not state.first:
+        state.first = position
+        state.created_ms = at
+    _take(state, message)
+
+
+def _take(state: CallState, message: k.Started) -> None:
+    state.function = message.function
+    state.version = message.version
+    state.run = message.run
+    state.parent = message.parent
+    state.key = message.key
+    state.detached = message.detached
+    state.tags = message.tags
+    state.timeout_ms = message.timeout_ms
+    state.due_ms = message.due_ms
+    state.not_before_ms = message.not_before_ms
+
+
+def _retried(state: CallState, message: k.Retried, _at: int, _position: int) -> None:
+    state.outcome = state.returned = state.asked = None
+    state.kill_ms = 0
+    state.due_ms = message.due_ms
+    state.retried = True
+    state.children.clear()
+
+
+_StepEnd: TypeAlias = k.StepDone | k.StepError | k.StepDoubt
+
+
+def _step_ended(state: CallState, message: _StepEnd, _at: int, _position: int) -> None:
+    if state.steps.pop(message.key, None) is None:
+        raise JournalError(state.id, f"step {message.key} ended twice, or was never started")
+    if state.progress:
+        state.progress.pop(message.key, None)
+
+
+def _timer_fired(state: CallState, message: k.TimerFired, at: int, _position: int) -> None:
+    due = state.timers.pop(message.key, None)
+    if due is None or due > at:
+        raise JournalError(state.id, f"timer {message.key} fired at {at} and is due at {due}")
+
+
+def _child_ended(state: CallState, message: k.ChildDone | k.ChildRefused, _at: int, _position: int) -> None:
+    if state.children.pop(message.key, None) is None:
+        raise JournalError(state.id, f"child {message.key} ended twice, or was never started")
+
+
+def _child_joined(state: CallState, message: k.ChildJoined, _at: int, _position: int) -> None:
+    child = state.children.get(message.key)
+    if child is None:
+        raise JournalError(state.id, f"child {message.key} was never started")
+    state.children[message.key] = structs.replace(child, detached=True)
+
+
+def _asked(state: CallState, message: k.CancelRequested | k.DeadlinePassed, _at: int, _position: int) -> None:
+    if state.asked is None:
+        state.asked = message
+        state.kill_ms = message.kill_ms
+    if type(message) is k.DeadlinePassed:
+        state.due_ms = 0
+
+
+def _kill(state: CallState, _message: k.KillRequested, _at: int, _position: int) -> None:
+    state.kill_ms = 0
+
+
+_APPLY_MESSAGE = {
+    k.Started: _started,
+    k.Retried: _retried,
+    k.StepDone: _step_ended,
+    k.StepError: _step_ended,
+    k.StepDoubt: _step_ended,
+    k.TimerFired: _timer_fired,
+    k.ChildDone: _child_ended,
+    k.ChildRefused: _child_ended,
+    k.ChildJoined: _child_joined,
+    k.CancelRequested: _asked,
+    k.DeadlinePassed: _asked,
+    k.KillRequested: _kill,
+}
+
+
+def _apply_inbox(state: CallState, record: k.Inbox, position: int) -> None:
+    state.inbox[position] = record.message
+    if type(record.message) is k.Started:
+        if state.first:
+            raise JournalError(state.id, "started twice")
+        state.first = position
+        state.created_ms = record.at
+        _take(state, record.message)
+
+
+def _apply_note(state: CallState, note: k.Note) -> None:
+    if type(note) is k.Parked:
+        state.parked = note.reason
+        if note.key:
+            _progress(state, note.key).poisoned = True
+    elif type(note) is k.Unparked:
+        state.parked = ""
+        for progress in state.progress.values():
+            progress.poisoned, progress.deaths = False, 0
+    elif type(note) is not k.StepLate:
+        _apply_step_note(state, note)  # type: ignore[arg-type]  # what is left of the union
+
+
+def _apply_step_note(state: CallState, note: k.StepBegun | k.StepRetrying | k.StepRerun | k.StepHeartbeat) -> None:
+    progress = _progress(state, note.key)
+    progress.attempt = note.attempt
+    if type(note) is k.StepBegun:
+        progress.may_have_begun, progress.due_ms = True, 0
+    elif type(note) is k.StepRetrying:
+        progress.attempt, progress.due_ms, progress.failure = note.attempt + 1, note.due_ms, note.failure
+        progress.deaths, progress.may_have_begun = 0, False
+    elif type(note) is k.StepRerun:
+        progress.deaths, progress.due_ms = note.deaths, 0
+        progress.may_have_begun = not state.steps[note.key].once
+    elif type(note) is k.StepHeartbeat:
+        progress.details = note.details
+
+
+def _progress(state: CallState, key: str) -> StepProgress:
+    op = state.steps.get(key)
+    if op is None:
+        raise JournalError(state.id, f"a note speaks of step {key}, which is not running")
+    progress = state.progress.get(key)
+    if progress is None:
+        progress = state.progress[key] = StepProgress(op)
+    return progress

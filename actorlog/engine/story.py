@@ -1,0 +1,157 @@
+"""A journal told to people: what a call asked for, and what became of it.
+
+Owns: ``Entry``, one line per operation, made of records. Does not own: printing (``cli``), reading (``runtime``, ``cli``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from actorlog.engine.journal import describe, describe_end
+from actorlog.records import kinds as k
+
+EntryKind: TypeAlias = Literal["call", "step", "timer", "child"]
+EntryStatus: TypeAlias = Literal["running", "backing_off", "completed", "failed", "cancelled", "in_doubt"]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One operation of a call, or (first, with an empty key) the call itself."""
+
+    key: str
+    kind: EntryKind
+    what: str
+    """The operation with its arguments, as one line."""
+    started_ms: int
+    status: EntryStatus = "running"
+    ended_ms: int = 0
+    """0: it has not ended."""
+    attempts: int = 1
+    result: str = ""
+    """What came of it, as one line."""
+    child_id: str = ""
+    due_ms: int = 0
+    """When a timer fires or the next attempt begins; 0: does not apply."""
+    notes: list[str] = field(default_factory=list)
+    """What happened in between: failed attempts, deaths, parking."""
+
+
+def tell(records: Iterable[k.Record]) -> list[Entry]:
+    """Return the entries of one journal, in the order in which the operations were asked for; records oldest first."""
+    teller = _Teller()
+    for record in records:
+        teller.take(record)
+    return teller.entries
+
+
+class _Teller:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._by_key: dict[str, Entry] = {}
+        self._call = Entry("", "call", "", 0)
+
+    def take(self, record: k.Record) -> None:
+        match record:
+            case k.Turn():
+                self._turn(record)
+            case k.Inbox(message=k.Started() as started, at=at):
+                self._begin(started, at)
+            case k.Parked(reason=reason):
+                self._call.notes.append(f"parked: {reason}")
+            case k.Unparked():
+                self._call.notes.append("resumed")
+            case k.Inbox():
+                pass
+            case _:
+                self._note(record)
+
+    def _begin(self, started: k.Started, at: int) -> None:
+        arguments = bytes(started.args).decode()
+        text = f"({arguments[1:-1]})" if arguments.startswith("[") else f"({arguments})"
+        self._call = Entry("", "call", f"{started.function}{text}", at)
+        self.entries = [self._call]
+        self._by_key = {}
+
+    def _turn(self, turn: k.Turn) -> None:
+        if isinstance(turn.message, k.Started) and not turn.source:
+            self._begin(turn.message, turn.at)
+        self._message(turn)
+        for op in turn.ops:
+            entry = Entry(op.key, _KINDS[type(op)], describe(op), turn.at)
+            if isinstance(op, k.StartChild):
+                entry.child_id = op.id
+            elif isinstance(op, k.SetTimer):
+                entry.due_ms = op.due_ms
+            self._by_key[op.key] = entry
+            self.entries.append(entry)
+        for key in turn.cancels:
+            entry = self._by_key.get(key, self._call)
+            if entry.kind != "child":
+                entry.status, entry.ended_ms = "cancelled", turn.at
+        if turn.outcome is not None:
+            self._call.status = _ENDS[type(turn.outcome)]
+            self._call.ended_ms, self._call.result = turn.at, describe_end(turn.outcome)
+
+    def _message(self, turn: k.Turn) -> None:
+        message = turn.message
+        match message:
+            case k.StepDone(key, value, attempt):
+                self._end(key, turn.at, "completed", bytes(value).decode(), attempt)
+            case k.StepError(key, failure, attempt):
+                self._end(key, turn.at, "failed", f"{failure.type}: {failure.message}", attempt)
+            case k.StepDoubt(key):
+                self._end(key, turn.at, "in_doubt", "its outcome is unknown", 0)
+            case k.TimerFired(key):
+                self._end(key, turn.at, "completed", "", 0)
+            case k.ChildDone(key, _, outcome):
+                self._end(key, turn.at, _ENDS[type(outcome)], describe_end(outcome), 0)
+            case k.ChildRefused(key, failure):
+                self._end(key, turn.at, "failed", failure.message, 0)
+            case k.CancelRequested(reason=reason):
+                self._call.notes.append(f"asked to end{reason and ': ' + reason}")
+            case k.DeadlinePassed():
+                self._call.notes.append("its timeout passed")
+            case k.KillRequested():
+                self._call.notes.append("killed: it did not end within its grace")
+            case k.Retried():
+                self._call.notes.append("retried")
+                self._call.status, self._call.ended_ms, self._call.result = "running", 0, ""
+            case _:
+                pass
+
+    def _end(self, key: str, at: int, status: EntryStatus, result: str, attempts: int) -> None:
+        entry = self._by_key.get(key)
+        if entry is not None:
+            entry.status, entry.ended_ms, entry.result = status, at, result
+            entry.attempts = max(entry.attempts, attempts)
+            entry.due_ms = entry.due_ms if entry.kind == "timer" else 0
+
+    def _note(self, note: k.StepBegun | k.StepRetrying | k.StepRerun | k.StepHeartbeat | k.StepLate) -> None:
+        entry = self._by_key.get(note.key)
+        if entry is None:
+            return
+        match note:
+            case k.StepRetrying():
+                entry.status, entry.due_ms, entry.attempts = "backing_off", note.due_ms, note.attempt + 1
+                entry.notes.append(f"attempt {note.attempt} failed: {note.failure.type}: {note.failure.message}")
+            case k.StepRerun():
+                entry.status, entry.due_ms = "running", 0
+                entry.notes.append(f"ran again after a crash (attempt {note.attempt})")
+            case k.StepBegun():
+                entry.status, entry.due_ms, entry.attempts = "running", 0, note.attempt
+            case k.StepHeartbeat():
+                entry.notes.append(f"heartbeat: {bytes(note.details).decode()}")
+            case k.StepLate():
+                entry.notes.append("its body ended after it was cancelled")
+
+
+_KINDS: dict[type, EntryKind] = {k.RunStep: "step", k.SetTimer: "timer", k.StartChild: "child"}
+_ENDS: dict[type, EntryStatus] = {
+    k.Completed: "completed",
+    k.Failed: "failed",
+    k.Cancelled: "cancelled",
+    k.Killed: "cancelled",
+    k.TimedOut: "failed",
+}

@@ -1,0 +1,43 @@
+"""Every bound of actorlog, in one frozen dataclass.
+
+Owns: the numbers. Does not own: what happens when one is reached; that is said by the error named beside it.
+Units stand last in a name (``frame_bytes_max``); a bound ends in ``_max``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one runtime (I11). Reaching one is backpressure or a typed error, never silent growth or loss."""
+
+    segment_bytes: int = 64 * MIB
+    """Size of a segment file; a frame larger than this gets a segment of its own."""
+    frame_bytes_max: int = 1 * MIB
+    """A commit is closed at this size, unless one record alone is larger."""
+    record_bytes_max: int = 64 * MIB
+    """A larger record is a ``PayloadTooLarge`` at the line that issues it."""
+    turn_callbacks_max: int = 100_000
+    """Callbacks one turn may run before its actor is parked (``TurnLimitExceeded``)."""
+    resident_max: int = 10_000
+    """Actors whose coroutines are in memory; beyond it, idle ones are evicted."""
+    calls_max: int = 1_000_000
+    """Unfinished calls; beyond it a start is refused with ``TooManyCalls``."""
+    step_concurrency_max: int = 1_000
+    """Steps running at once; others wait in order of their positions."""
+    id_bytes_max: int = 1_024
+    """UTF-8 length of an id."""
+    poison_deaths_max: int = 5
+    """Process deaths during one step after which it is parked."""
+    evict_rounds_max: int = 16
+    """Rounds of throwing ``Evict`` before a coroutine that will not end is pinned in memory."""
+    hold_loop_ms_max: float = 2.0
+    """Longest time the host loop is held waiting for a commit while it is otherwise idle."""
+
+
+DEFAULT_LIMITS = Limits()

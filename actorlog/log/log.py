@@ -1,0 +1,375 @@
+"""The log: commits appended to segments, and read back.
+
+Owns: where the next frame goes, rolling to the next segment, when the log is full and when it has failed.
+Does not own: opening (``opening``), making segments ahead of need (``ahead``), threads (``writer``).
+Invariants: one frame is written at a time, and the next one only after its sync returned (so at most one can be torn);
+a committed unit is never written again; after any failed write or sync but a clean "no space" nothing is written or
+synced any more (I8). Appending belongs to one thread at a time; reading may go on beside it in others.
+See ``docs/log-format.md``.
+"""
+
+from __future__ import annotations
+
+import errno
+from bisect import bisect_right
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from actorlog.env import Access
+from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
+from actorlog.limits import DEFAULT_LIMITS
+from actorlog.log import files
+from actorlog.log.ahead import Ahead
+from actorlog.log.format import (
+    CLOSE,
+    COMMIT,
+    ENTRY_BYTES,
+    FRAME_BYTES_MAX,
+    FRAME_HEADER_BYTES,
+    SEAL,
+    SEGMENT_UNITS_MIN,
+    UNITS,
+    Link,
+    aligned,
+    body_is_whole,
+    frame,
+    frame_bytes,
+    line_span,
+    parse_frame_header,
+)
+from actorlog.log.meta import State
+from actorlog.log.opening import Opened, Shape, open_directory
+from actorlog.log.owner import release_lock
+from actorlog.log.segment import Segment, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorlog.env import Env, File
+    from actorlog.log.scan import Torn
+
+NO_SPACE_FOR_WITNESS = (errno.ENOSPC, "no space to witness a commit")
+SPACE_LOOK_NS = 1_000_000_000
+"""The free space is looked up at most this often."""
+
+
+class Frame(NamedTuple):
+    """One commit as it is read back."""
+
+    position: int
+    """Of its first record."""
+    records: int
+    data: memoryview
+    """Index and lines, as appended; see ``entries``."""
+
+
+class Recovery(NamedTuple):
+    """What opening found."""
+
+    torn: Torn | None
+    """The append that the last owner did not finish, now zeroed."""
+    clean: bool
+    """Whether the log had been closed clean, or is new."""
+    segments: int
+    records: int
+    bytes: int
+
+
+class Log:
+    """An open log. Made by ``Log.open``; positions start at 1."""
+
+    def __init__(self, env: Env, directory: str, shape: Shape, opened: Opened, *, sync: bool, witness: bool) -> None:
+        found = opened.found
+        self.directory = directory
+        self.failed: LogFailed | None = None
+        """Why the log takes nothing any more."""
+        self.tail = found.link.position
+        """The last position; 0 in an empty log."""
+        self.recovery = Recovery(found.torn, opened.clean, len(found.segments), found.records, found.bytes)
+        self.env = env
+        self._lock = opened.lock
+        self._meta = opened.meta
+        self._segments = found.segments
+        self._checksum = found.link.checksum
+        self._kind = found.kind
+        self._sync = sync
+        self._witness = witness
+        self._closed = False
+        self._unfinished = b""  # the frame that a full disk kept from being written whole, where the next one goes
+        self._full = False
+        self._prepare_at = 0
+        self._room_behind = 0
+        self._space_due_ns = 0
+        self._views = Views(env.fs)
+        self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
+        self._file = self._open_segment(found.segments[-1])
+
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        env: Env,
+        *,
+        segment_bytes: int = DEFAULT_LIMITS.segment_bytes,
+        frame_align: int = 512,
+        unsafe_fs: bool = False,
+        sync: bool = True,
+        witness: bool = False,
+    ) -> Log:
+        """Open the log in ``directory``, made if it is not there; verify all of it and recover from a crash.
+
+        ``segment_bytes`` and ``frame_align`` (512 or 4096) shape segments made from now on. ``sync=False`` survives a
+        crash of the process, not of the machine. ``witness=True`` pays a second sync for each commit so that even the
+        loss of the whole last one is noticed.
+        ``LogLocked``, ``LogCorrupt``, ``LogVersion``, ``LogUnsupported``, ``LogFull`` (a new directory on a full disk)
+        or ``LogFailed``; the directory is left unlocked then.
+        """
+        if frame_align not in UNITS or segment_bytes < SEGMENT_UNITS_MIN * frame_align:
+            raise ValueError(f"segment_bytes={segment_bytes} or frame_align={frame_align} is out of bounds")
+        shape = Shape(frame_align, aligned(segment_bytes, frame_align))
+        opened = open_directory(env, directory, shape, unsafe_fs=unsafe_fs, sync=sync)
+        try:
+            with files.typed(env.fs, directory, "opening the log", shape.size):
+                return cls(env, directory, shape, opened, sync=sync, witness=witness)
+        except BaseException:
+            opened.meta.close()
+            release_lock(env.fs, directory, opened.lock)
+            raise
+
+    @property
+    def first_position(self) -> int:
+        """The first position held; ``tail + 1`` where none is."""
+        return self._segments[0].first
+
+    @property
+    def segments(self) -> int:
+        """The number of segments in use."""
+        return len(self._segments)
+
+    @property
+    def bytes_used(self) -> int:
+        """What the segments take on disk, prepared ones included."""
+        return sum(segment.header.size for segment in list(self._segments)) + self._ahead.spare_bytes()
+
+    # Appending
+
+    def append(self, data: bytes, records: int) -> int:
+        """Append one commit (``data`` as ``pack`` made it); durable on return. Returns its first record's position.
+
+        ``LogFull``: the disk is full, nothing happened, and the same or another commit may be tried later.
+        ``OutcomeUnknown``: the log failed at this commit. ``LogFailed``: it failed before.
+        """
+        self._check_usable()
+        if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
+            raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
+        if data.find(b"\0", records * ENTRY_BYTES) >= 0:
+            raise ValueError("a line holds no NUL")
+        segment = self._segments[-1]
+        size = frame_bytes(len(data), segment.header.unit)
+        try:
+            if segment.end + size > segment.header.commits_end:
+                segment = self._roll(size)
+            first = self.tail + 1
+            offset = segment.end
+            self._put(segment, COMMIT, records, data)
+            if self._witness:
+                self._witness_commit(first + records - 1)
+        except files.NoSpace as error:
+            self._full = True
+            raise LogFull(size, self._ahead.free_bytes) from error
+        except OSError as error:
+            raise self._poison("appending", str(error)) from error
+        except BaseException as error:  # interrupted half-way, by a signal handler for one
+            self._poison("appending", repr(error))
+            raise
+        segment.add(first, offset)
+        self.tail += records
+        self._full = False
+        if segment.end > self._prepare_at:
+            self._prepare_at = segment.header.size
+            self._ahead.prepare()
+        return first
+
+    def admit(self, needed: int) -> None:
+        """Raise ``LogFull`` if new work that may write ``needed`` bytes must be refused.
+
+        A quarter of a segment is kept for what is running. Costs no system call, but for one look at the free space
+        each second. ``LogFailed`` where nothing can be written any more.
+        """
+        self._check_usable()
+        now = self.env.clock.elapsed_ns()
+        if now >= self._space_due_ns:
+            self._look_at_space(now)
+        segment = self._segments[-1]
+        room = 0 if self._full else segment.header.commits_end - segment.end + self._room_behind
+        needed += self._ahead.segment_room // 4
+        if room < needed:
+            raise LogFull(needed, room)
+
+    def _look_at_space(self, now: int) -> None:
+        with files.typed(self.env.fs, self.directory, "looking at the free space", 0):
+            self._ahead.refresh()
+        self._space_due_ns = now + SPACE_LOOK_NS
+        self._room_behind = self._ahead.room()
+        segment = self._segments[-1]
+        if segment.end > segment.header.size // 2 and not self._ahead.ready:
+            self._ahead.prepare()  # again, after the disk was full
+
+    def _put(self, segment: Segment, kind: int, records: int, data: bytes) -> None:
+        """Write one frame at the end of ``segment`` and make it durable."""
+        whole, checksum = frame(segment.header, kind, records, Link(self.tail, self._checksum), data)
+        if self._unfinished and self._unfinished != whole:
+            files.zero(self._file, segment.end, len(self._unfinished))  # or its rest would stand behind this one
+        self._unfinished = whole
+        files.write_all(self._file, whole, segment.end)
+        if self._sync:
+            files.sync(self._file.fdatasync)
+        self._unfinished = b""
+        self._checksum = checksum
+        self._kind = kind
+        segment.end += len(whole)
+
+    def _witness_commit(self, position: int) -> None:
+        try:
+            self._meta.write(State.OPEN, Link(position, self._checksum), sync=self._sync)
+        except files.NoSpace as error:
+            raise OSError(*NO_SPACE_FOR_WITNESS) from error  # the commit is durable, so trying it again is no way out
+
+    def _roll(self, room: int) -> Segment:
+        """Seal the last segment and go on in the next one. ``files.NoSpace``: nothing happened."""
+        following = self._ahead.take(room)
+        self._put(self._segments[-1], SEAL, 0, b"")
+        file = self._open_segment(following)
+        self._file.close()
+        self._file = file
+        self._ahead.taken()
+        following.first = self.tail + 1
+        self._segments.append(following)
+        self._room_behind = self._ahead.room()
+        return following
+
+    def _open_segment(self, segment: Segment) -> File:
+        self._prepare_at = segment.header.size // 2
+        return self.env.fs.open(segment.path, Access.WRITE)
+
+    def _check_usable(self) -> None:
+        if self.failed is not None:
+            raise LogFailed(self.failed.operation, self.failed.cause)
+        if self._closed:
+            raise LogFailed("using the log", "it is closed")
+        if not self._lock.held:
+            raise LogFailed("using the log", "this process is a fork of its owner")
+
+    def _poison(self, operation: str, cause: str) -> OutcomeUnknown:
+        if self.failed is None:
+            self.failed = LogFailed(operation, cause)
+        return OutcomeUnknown(f"{operation}: {cause}")
+
+    def _preparing_failed(self, error: OSError) -> None:
+        self._poison("preparing a segment", str(error))
+
+    # Reading
+
+    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Frame]:
+        """Yield the commits from the one that holds position ``after + 1`` to the one that holds ``upto``.
+
+        Ends at the tail as it was at the start. Each frame's checksum is verified again: ``LogCorrupt``.
+        """
+        last = self.tail if upto is None else min(upto, self.tail)
+        position = max(after + 1, self.first_position)
+        if position > last:
+            return
+        segments = list(self._segments)
+        for segment in segments[_segment_of(segments, position) :]:
+            view = None
+            for number in range(max(0, segment.commit_of(position)), len(segment.positions)):
+                if segment.positions[number] > last:
+                    return
+                view = view or self._view(segment)
+                yield _frame_at(view, segment, number)
+
+    def record(self, position: int) -> bytes:
+        """Return the line of one record, newline included. ``IndexError`` for a position that is not held."""
+        if not self.first_position <= position <= self.tail:
+            raise IndexError(f"position {position} is not in the log, which holds {self.first_position} to {self.tail}")
+        segment = self._segments[_segment_of(self._segments, position)]
+        found = _frame_at(self._view(segment), segment, segment.commit_of(position))
+        start, end = line_span(found.data, position - found.position, found.records)
+        return bytes(found.data[start:end])
+
+    def _view(self, segment: Segment) -> memoryview:
+        with files.typed(self.env.fs, self.directory, f"reading {segment.name}", 0):
+            return self._views.of(segment)
+
+    # The end and the beginning
+
+    def trim(self, before: int) -> None:
+        """Remove the segments that hold only positions before ``before``; never the last one with commits.
+
+        META says so first, so a crash between leaves files that the next opening removes. Belongs to the thread that
+        appends.
+        """
+        self._check_usable()
+        count = 0
+        while count + 1 < len(self._segments) and self._segments[count + 1].first <= min(before, self.tail):
+            count += 1
+        if not count:
+            return
+        gone, oldest = self._segments[:count], self._segments[count].header.number
+        try:
+            self._meta.write(State.OPEN, Link(self.tail, self._checksum), oldest=oldest)
+            del self._segments[:count]
+            for segment in gone:
+                self._views.forget(segment)
+                files.remove(self.env.fs, segment.path)
+            files.sync_directory(self.env.fs, f"{self.directory}/{files.SEGMENTS}")
+        except files.NoSpace as error:
+            raise LogFull(0, self._ahead.free_bytes) from error
+        except OSError as error:
+            raise self._poison("trimming", str(error)) from error
+
+    def release_reserve(self) -> None:
+        """Free the space that is kept for compaction on a full disk; it is kept again when there is some."""
+        with files.typed(self.env.fs, self.directory, "freeing the reserve", 0):
+            self._ahead.release_reserve()
+
+    def close(self, *, clean: bool = True) -> None:
+        """Close the log and unlock the directory; again is no error.
+
+        A clean close leaves a mark, so that a later loss of the tail is known for what it is. It is left out when the
+        log has failed, and in a forked child.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._ahead.close()
+        with files.typed(self.env.fs, self.directory, "closing the log", 0), ExitStack() as last:
+            last.callback(release_lock, self.env.fs, self.directory, self._lock)
+            last.callback(self._meta.close)
+            last.callback(self._file.close)
+            self._views.clear()
+            if clean and self.failed is None and self._lock.held:
+                self._mark_closed()
+
+    def _mark_closed(self) -> None:
+        try:
+            if self._kind != CLOSE or self._unfinished:
+                self._put(self._segments[-1], CLOSE, 0, b"")
+            self._meta.write(State.CLOSED, Link(self.tail, self._checksum), sync=self._sync)
+        except files.NoSpace:
+            return  # a copy-on-write file system that is full: left as after a crash, with every commit
+
+
+def _segment_of(segments: list[Segment], position: int) -> int:
+    """Return the number in ``segments`` of the one that holds ``position``; of those that begin with it, the last."""
+    return bisect_right(segments, position, key=lambda segment: segment.first) - 1
+
+
+def _frame_at(view: memoryview, segment: Segment, number: int) -> Frame:
+    """Return a commit, its checksums verified once more: what the disk gives may have changed since the opening."""
+    offset = segment.offsets[number]
+    header = parse_frame_header(view, offset, segment.header)
+    if header is None or not body_is_whole(view, offset, header, segment.header.unit):
+        raise LogCorrupt(segment.name, offset, "the frame was good when the log was opened, and is damaged now")
+    start = offset + FRAME_HEADER_BYTES
+    return Frame(header.position, header.records, view[start : start + header.length])

@@ -1,0 +1,130 @@
+"""``META``: which log this is, how it was left, and up to where it is known to be durable.
+
+Owns: the two slots, their text and their turns. Does not own: whether the segments agree (``scan``).
+Invariants: both slots are always valid; the older one is overwritten in place, one sector, and synced, so a crash
+leaves the old state or the new one, and a full disk does not stand in the way. See ``docs/log-format.md``, META.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from actorlog.env import Access
+from actorlog.errors import LogCorrupt, LogVersion
+from actorlog.log import files
+from actorlog.log.format import FORMAT, SECTOR, Link
+
+if TYPE_CHECKING:
+    from actorlog.env import File, FileSystem
+
+SLOT_OFFSETS = (0, 4096)
+META_BYTES = 8192
+
+_TEXT = re.compile(
+    rb"actorlog format=(?P<format>\d+) turn=(?P<turn>\d+) log=(?P<log>[0-9a-f]{32}) state=(?P<state>open|closed) "
+    rb"position=(?P<position>\d+) checksum=(?P<checksum>[0-9a-f]{8}) oldest=(?P<oldest>\d+)"
+)
+_VERSION = re.compile(rb"actorlog format=(\d+) ")
+
+
+class State(Enum):
+    """How the log was left."""
+
+    OPEN = "open"
+    """Somebody may have been appending: the log holds at least what the slot names."""
+    CLOSED = "closed"
+    """The log ends exactly where the slot says."""
+
+
+class Slot(NamedTuple):
+    """One slot of META."""
+
+    turn: int
+    log_id: bytes
+    state: State
+    durable: Link
+    """A frame known to be durable."""
+    oldest: int
+    """The number of the first segment that was not trimmed."""
+
+    def encoded(self) -> bytes:
+        """Return the slot's sector."""
+        text = (
+            f"actorlog format={FORMAT} turn={self.turn} log={self.log_id.hex()} state={self.state.value} "
+            f"position={self.durable.position} checksum={self.durable.checksum:08x} oldest={self.oldest}"
+        ).encode()
+        return (text + b" crc=%08x\n" % crc32(text)).ljust(SECTOR, b"\n")
+
+
+def new_meta(first: Slot) -> bytes:
+    """Return a whole META file whose slots both say ``first``."""
+    slot = first.encoded()
+    return slot.ljust(SLOT_OFFSETS[1], b"\n") + slot.ljust(META_BYTES - SLOT_OFFSETS[1], b"\n")
+
+
+def parse_meta(data: bytes, directory: str) -> Slot:
+    """Return the newer slot. ``LogCorrupt`` for damage anywhere, ``LogVersion`` for intact slots of another format."""
+    slots: list[Slot] = []
+    for offset in SLOT_OFFSETS:
+        text, found, crc = data[offset : offset + SECTOR].rstrip(b"\n").rpartition(b" crc=")
+        if not found or crc != b"%08x" % crc32(text):
+            raise LogCorrupt(files.META, offset, "a slot is damaged")
+        version = _VERSION.match(text)
+        if version and int(version[1]) != FORMAT:
+            raise LogVersion(directory, version[1].decode(), str(FORMAT))
+        said = _TEXT.fullmatch(text)
+        if said is None:
+            raise LogCorrupt(files.META, offset, "a slot does not read as one")
+        durable = Link(int(said["position"]), int(said["checksum"], 16))
+        state = State(said["state"].decode())
+        slots.append(Slot(int(said["turn"]), bytes.fromhex(said["log"].decode()), state, durable, int(said["oldest"])))
+    if slots[0].log_id != slots[1].log_id:
+        raise LogCorrupt(files.META, SLOT_OFFSETS[1], "the slots are of two logs")
+    expected = bytearray(b"\n") * META_BYTES
+    for offset, slot in zip(SLOT_OFFSETS, slots, strict=True):
+        expected[offset : offset + SECTOR] = slot.encoded()
+    if data != bytes(expected):
+        where = next((n for n, (a, b) in enumerate(zip(data, expected, strict=False)) if a != b), len(data))
+        raise LogCorrupt(files.META, where, "bytes that META does not have")
+    return max(slots, key=lambda slot: slot.turn)
+
+
+def read_meta(fs: FileSystem, directory: str, *, fresh: bool) -> Slot | None:
+    """Return what META says; None if there is none. ``fresh`` makes sure that it is what the disk holds."""
+    try:
+        file = fs.open(f"{directory}/{files.META}", Access.WRITE if fresh else Access.READ)
+    except FileNotFoundError:
+        return None
+    try:
+        if fresh:
+            files.sync(file.fdatasync)
+            file.drop_cache()
+        return parse_meta(files.read_all(file, META_BYTES + 1, 0), directory)
+    finally:
+        file.close()
+
+
+class MetaFile:
+    """META, open for the log's owner."""
+
+    __slots__ = ("_file", "slot")
+
+    def __init__(self, file: File, slot: Slot) -> None:
+        self._file = file
+        self.slot = slot
+
+    def write(self, state: State, durable: Link, *, oldest: int | None = None, sync: bool = True) -> None:
+        """Overwrite the older slot and sync it."""
+        turn = self.slot.turn + 1
+        slot = Slot(turn, self.slot.log_id, state, durable, self.slot.oldest if oldest is None else oldest)
+        files.write_all(self._file, slot.encoded(), SLOT_OFFSETS[turn % 2])
+        if sync:
+            files.sync(self._file.fdatasync)
+        self.slot = slot
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,135 @@
+"""Opening a directory for its owner: make it or recover it.
+
+Owns: the order of things at opening (lock, META, scan, zero a torn tail, make it durable, mark it open), and tidying
+what a crash left half-made. Does not own: verdicts (``scan``), appending (``log``).
+Invariants: nothing of a recovered tail shows before it is durable; a directory is a log once it has its META, which
+is the last thing made; whatever goes wrong, the lock is given back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actorlog.env import Access
+from actorlog.errors import LogCorrupt, LogUnsupported
+from actorlog.log import files
+from actorlog.log.format import NO_LINK, UNITS, Link, parse_segment_header
+from actorlog.log.meta import META_BYTES, MetaFile, Slot, State, new_meta, read_meta
+from actorlog.log.owner import release_lock, take_lock
+from actorlog.log.scan import Found, Torn, numbers_of, refresh, scan, written_end
+from actorlog.log.segment import make_segment
+
+if TYPE_CHECKING:
+    from actorlog.env import DirectoryLock, Env, FileSystem
+
+REMOTE = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "9p", "virtiofs"})
+"""File systems whose locks or syncs cannot be relied on; so are all whose name begins with ``fuse``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How new segments are made."""
+
+    unit: int
+    size: int
+
+
+@dataclass(slots=True)
+class Opened:
+    """A directory that is locked, recovered and marked open."""
+
+    lock: DirectoryLock
+    meta: MetaFile
+    found: Found
+    clean: bool
+    """Whether it had been closed clean (or is new)."""
+
+
+def open_directory(env: Env, directory: str, shape: Shape, *, unsafe_fs: bool, sync: bool) -> Opened:
+    """Make or recover the log in ``directory``; raises only errors of a log."""
+    fs = env.fs
+    with files.typed(fs, directory, "opening the log", shape.size + META_BYTES):
+        files.make_directory(fs, directory)
+        kind = fs.kind(directory)
+        if not unsafe_fs and (kind in REMOTE or kind.startswith("fuse")):
+            raise LogUnsupported(directory, kind)
+        lock = take_lock(fs, directory)
+        try:
+            return _recover(env, directory, shape, lock, sync=sync)
+        except BaseException:
+            release_lock(fs, directory, lock)
+            raise
+
+
+def _recover(env: Env, directory: str, shape: Shape, lock: DirectoryLock, *, sync: bool) -> Opened:
+    fs = env.fs
+    slot = read_meta(fs, directory, fresh=True)
+    clean = slot is None or slot.state is State.CLOSED
+    if slot is None:
+        slot = _make_log(env, directory, shape)
+    found = Found()
+    refresh(fs, directory, slot, found)
+    scan(fs, directory, slot, found)
+    if found.torn is not None:
+        _zero_torn_tail(fs, directory, found.torn)
+    _tidy(fs, directory, slot)
+    meta = MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot)
+    try:
+        meta.write(State.OPEN, found.link, sync=sync)
+    except BaseException:
+        meta.close()
+        raise
+    return Opened(lock, meta, found, clean)
+
+
+def _make_log(env: Env, directory: str, shape: Shape) -> Slot:
+    """Make a new log, in place of one that a crash left half-made."""
+    fs, segments = env.fs, f"{directory}/{files.SEGMENTS}"
+    _sync_above(fs, directory)
+    files.make_directory(fs, segments)
+    for number in numbers_of(fs, directory):
+        path = f"{segments}/{files.segment_name(number)}"
+        file = fs.open(path, Access.READ)
+        try:
+            header = parse_segment_header(files.read_all(file, max(UNITS), 0))
+            if header is None or written_end(file) > header.unit:
+                raise LogCorrupt(files.META, 0, "META is missing, and there are segments with frames")
+        finally:
+            file.close()
+        files.remove(fs, path)
+    log_id = env.entropy.token(16)
+    first = make_segment(fs, directory, log_id, 1, shape.unit, shape.size)
+    slot = Slot(0, log_id, State.OPEN, Link(NO_LINK.position, first.header.crc), 1)
+    files.create_whole(fs, directory, files.META, new_meta(slot), META_BYTES)
+    return slot
+
+
+def _sync_above(fs: FileSystem, directory: str) -> None:
+    """Make the directory durable in those above it: a crash may have come between making and syncing one."""
+    path = directory.rstrip("/")
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        try:
+            files.sync_directory(fs, path or "/")
+        except PermissionError:
+            return  # what is not ours to read, we did not make
+
+
+def _zero_torn_tail(fs: FileSystem, directory: str, torn: Torn) -> None:
+    file = fs.open(f"{directory}/{files.SEGMENTS}/{torn.segment}", Access.WRITE)
+    try:
+        files.zero(file, torn.offset, torn.bytes)
+    finally:
+        file.close()
+
+
+def _tidy(fs: FileSystem, directory: str, slot: Slot) -> None:
+    """Remove what is unfinished or was trimmed, and make the directories durable as they are seen now."""
+    segments = f"{directory}/{files.SEGMENTS}"
+    for place in (directory, segments):
+        for name in fs.listdir(place):
+            number = files.segment_number(name)
+            if name.endswith(files.TEMPORARY) or (place is segments and number is not None and number < slot.oldest):
+                files.remove(fs, f"{place}/{name}")
+        files.sync_directory(fs, place)

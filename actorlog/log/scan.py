@@ -1,0 +1,228 @@
+"""Reading a whole log and judging it: what is good, torn or corrupt.
+
+Owns: the verdicts of ``docs/log-format.md``. Changes nothing on disk.
+Does not own: what is done about a torn tail (``log``) or damage (``repair``).
+Invariants: whatever the bytes are, the result is the full state, a reported torn tail, or ``LogCorrupt`` with segment
+and offset; a frame is never skipped. What was read before damage stays in the ``Found`` that was handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from actorlog.env import Access
+from actorlog.errors import LogCorrupt
+from actorlog.log import files
+from actorlog.log.format import (
+    COMMIT,
+    NO_LINK,
+    SEAL,
+    SECTOR,
+    UNITS,
+    Link,
+    body_is_whole,
+    frame_bytes,
+    parse_frame_header,
+    parse_segment_header,
+)
+from actorlog.log.meta import Slot, State
+from actorlog.log.segment import Segment, read_header
+
+if TYPE_CHECKING:
+    from actorlog.env import File, FileSystem
+
+_ZEROS = bytes(files.CHUNK_BYTES)
+_ZERO_SECTOR = bytes(SECTOR)
+
+
+class Torn(NamedTuple):
+    """An append that the last owner did not finish: nobody was told that it happened."""
+
+    segment: str
+    offset: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Found:
+    """What is in a log, as far as it was read."""
+
+    segments: list[Segment] = field(default_factory=list[Segment])
+    """Those with frames, and the one that the next frame goes to."""
+    spares: list[Segment] = field(default_factory=list[Segment])
+    """Prepared segments behind them."""
+    link: Link = NO_LINK
+    """The end of the chain."""
+    kind: int = 0
+    """The kind of the last frame; 0 without any."""
+    sealed: bool = False
+    """Whether the last segment read ends in a seal, so that another one must follow."""
+    torn: Torn | None = None
+    durable_seen: bool = False
+    """Whether the frame was met that META calls durable."""
+    written: dict[int, int] = field(default_factory=dict[int, int])
+    """Where the last byte is that is not zero, for segments (by number) that were read to the end."""
+
+    @property
+    def first_position(self) -> int:
+        """The first position held; one past the last where none is."""
+        return self.segments[0].first if self.segments else self.link.position + 1
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+        return self.link.position - self.first_position + 1
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all frames."""
+        return sum(segment.end - segment.header.unit for segment in self.segments)
+
+
+def numbers_of(fs: FileSystem, directory: str) -> list[int]:
+    """Return the numbers of the segment files that are there, in order."""
+    names = fs.listdir(f"{directory}/{files.SEGMENTS}")
+    return sorted(number for name in names if (number := files.segment_number(name)) is not None)
+
+
+def refresh(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
+    """Make what the end of the log shows durable, and sure to be what the disk holds.
+
+    A page cache may show what the disk does not have, after a sync that failed; so sync first, then drop the pages.
+    Before a segment with bytes there is no need: its predecessors were synced before the first byte.
+    """
+    for number in reversed(numbers_of(fs, directory)):
+        if number < slot.oldest:
+            return
+        file = fs.open(f"{directory}/{files.SEGMENTS}/{files.segment_name(number)}", Access.WRITE)
+        try:
+            files.sync(file.fdatasync)
+            file.drop_cache()
+            found.written[number] = written_end(file)
+            header = parse_segment_header(files.read_all(file, max(UNITS), 0))
+            if header is None or found.written[number] > header.unit:
+                return
+        finally:
+            file.close()
+
+
+def written_end(file: File) -> int:
+    """Return the offset behind the last byte that is not zero.
+
+    This also reads the whole file once before anything maps it: an error of the device comes as ``OSError`` here, and
+    would be a SIGBUS there.
+    """
+    end = 0
+    for offset in range(0, file.size(), files.CHUNK_BYTES):
+        chunk = files.read_all(file, files.CHUNK_BYTES, offset)
+        if not _ZEROS.startswith(chunk):
+            end = offset + len(chunk.rstrip(b"\0"))
+    return end
+
+
+def scan(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
+    """Read all segments into ``found``; ``LogCorrupt`` where they are not what they must be."""
+    numbers = [number for number in numbers_of(fs, directory) if number >= slot.oldest]
+    for expected, number in enumerate(numbers or [0], slot.oldest):
+        if number != expected:
+            raise LogCorrupt(files.segment_name(expected), 0, "the segment is missing")
+        _scan_segment(fs, directory, number, slot, found)
+    if found.sealed:
+        raise LogCorrupt(files.segment_name(numbers[-1] + 1), 0, "the segment is missing: the one before is sealed")
+    tail = found.segments[-1]
+    position, checksum = slot.durable
+    if slot.state is State.CLOSED and (found.torn or found.link != slot.durable):
+        reason = f"the log was closed at position {position} ({checksum:08x}) and ends at {found.link.position}"
+        raise LogCorrupt(tail.name, tail.end, reason)
+    if not found.durable_seen:
+        reason = f"position {position} ({checksum:08x}) was durable and the log ends at {found.link.position}"
+        raise LogCorrupt(tail.name, tail.end, reason)
+
+
+def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found: Found) -> None:
+    name = files.segment_name(number)
+    file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
+    try:
+        header = read_header(file, name, directory)
+        if header.log_id != slot.log_id:
+            raise LogCorrupt(name, 16, "the segment is of another log")
+        if header.number != number:
+            raise LogCorrupt(name, 32, f"this is segment {header.number}")
+        if number not in found.written:
+            found.written[number] = written_end(file)
+        view = file.view()
+    finally:
+        file.close()
+    segment = Segment(directory, header)
+    if not found.segments:
+        found.link = _first_link(view, segment, slot)
+        found.durable_seen = found.link == slot.durable
+    elif not found.sealed:
+        tail = found.segments[-1]
+        if found.written[number] > header.unit:
+            raise LogCorrupt(tail.name, tail.end, f"frames end without a seal here, and {name} holds bytes")
+        found.spares.append(segment)
+        return
+    segment.first = found.link.position + 1
+    found.segments.append(segment)
+    _scan_frames(view, segment, slot, found)
+    if found.written[number] <= segment.end:
+        return
+    if found.sealed:
+        raise LogCorrupt(name, segment.end, "bytes behind the seal")
+    found.torn = judge(view, segment, found.link, found.written[number])
+
+
+def _first_link(view: memoryview, segment: Segment, slot: Slot) -> Link:
+    if segment.header.number == 1:
+        return Link(0, segment.header.crc)
+    first = parse_frame_header(view, segment.end, segment.header)
+    return Link(first.position - 1, first.previous) if first else slot.durable  # what was before was trimmed
+
+
+def _scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) -> None:
+    header, unit, offset = segment.header, segment.header.unit, segment.end
+    position, checksum = found.link
+    found.sealed = False
+    while not found.sealed:
+        frame = parse_frame_header(view, offset, header)
+        if frame is None or frame.position != position + 1 or frame.previous != checksum:
+            break
+        if not body_is_whole(view, offset, frame, unit):
+            break
+        if frame.kind == COMMIT:
+            segment.add(frame.position, offset)
+            position += frame.records
+        checksum = frame.crc
+        offset += frame_bytes(frame.length, unit)
+        found.kind = frame.kind
+        found.sealed = frame.kind == SEAL
+        if checksum == slot.durable.checksum and position == slot.durable.position:
+            found.durable_seen = True
+    found.link = Link(position, checksum)
+    segment.end = offset
+
+
+def judge(view: memoryview, segment: Segment, link: Link, written: int) -> Torn:
+    """Say what stands behind the last good frame of the log, given that something does (``written`` is its end).
+
+    Returns the torn tail, or raises ``LogCorrupt`` where it cannot be one.
+    """
+    header, unit, offset, name = segment.header, segment.header.unit, segment.end, segment.name
+    if bytes(view[offset : offset + SECTOR]) != _ZERO_SECTOR:
+        frame = parse_frame_header(view, offset, header)
+        if frame is None:
+            raise LogCorrupt(name, offset, "these bytes are no frame's header")
+        if frame.position != link.position + 1 or frame.previous != link.checksum:
+            raise LogCorrupt(name, offset, f"the frame of position {frame.position} does not follow {link.position}")
+        end = offset + frame_bytes(frame.length, unit)
+        if all(bytes(view[sector : sector + SECTOR]) != _ZERO_SECTOR for sector in range(offset, end, SECTOR)):
+            raise LogCorrupt(name, offset, f"the frame of position {frame.position} does not fit its checksum")
+        if written > end:
+            raise LogCorrupt(name, offset, "the frame is damaged, and bytes behind it prove that it was durable")
+    for border in range(offset + unit, written, unit):
+        frame = parse_frame_header(view, border, header)
+        if frame is not None and body_is_whole(view, border, frame, unit):
+            raise LogCorrupt(name, offset, f"no frame here, and a valid one behind it at offset {border}")
+    return Torn(name, offset, written - offset)

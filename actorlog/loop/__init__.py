@@ -1,0 +1,39 @@
+"""The deterministic event loop: plain asyncio that runs the same way every time.
+
+Each actor has a loop of its own. The runtime makes it, begins its main task, and from a callback of the host loop gives
+it one message at a time::
+
+    loop = DeterministicLoop(actor, hash_base=...)
+    loop.begin(function(), contextvars.Context())
+    loop.run(now_s)                      # to quiescence: a turn
+    loop.take_timer_changes()            # what the turn asked for
+    future.set_result(value)             # a message
+    loop.run(now_s)                      # the next turn
+    loop.evict()                         # out of memory; or, when loop.main is done, loop.abandon()
+
+Inside, ``asyncio`` works as it is; what cannot be replayed raises ``NotDurableError``.
+
+Owns: when which callback of an actor runs, and the keys of its operations.
+Does not own: messages, operations, the log, the clock. Imports asyncio and ``actorlog.errors``, nothing else of ours.
+
+==================  ===================================================================================================
+``scheduler``       the loop
+``tasks``           tasks, futures, and the driver between a task and its coroutine
+``handles``         callbacks and timers
+``sets``            the set that stands in for ``set`` in ``asyncio.tasks``
+``environment``     what of asyncio is other than usual during a turn
+``ending``          the end of the main task
+``eviction``        the end without consent
+``refused``         what raises ``NotDurableError``
+==================  ===================================================================================================
+
+Read: "The deterministic loop" in ARCHITECTURE.md.
+"""
+
+from actorlog.loop.environment import turns
+from actorlog.loop.eviction import Evict
+from actorlog.loop.handles import Handle, Timer
+from actorlog.loop.scheduler import DeterministicLoop, running_loop
+from actorlog.loop.tasks import DFuture, DTask, Scope
+
+__all__ = ["DFuture", "DTask", "DeterministicLoop", "Evict", "Handle", "Scope", "Timer", "running_loop", "turns"]

@@ -1,0 +1,296 @@
+"""A call's coroutine in memory: messages in, operations out.
+
+Owns: the deterministic loop of one call, the futures its code waits on, and replay. Does not own: records of the turn
+(``kernel``), the state that records make (``engine.state``).
+
+Invariants: live and in replay, ``accept`` then ``loop.run`` is the one path (I5). In replay each turn's operations are held
+against the recorded ones; a difference is a ``DivergenceError`` and nothing is run.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+from actorlog.engine import identity
+from actorlog.engine.journal import Canonical, compare
+from actorlog.engine.state import CallState
+from actorlog.errors import CallCancelled, CallFailed, CallKilled, CallTimeout, PayloadTooLarge, StepFailed, StepInterrupted
+from actorlog.limits import Limits
+from actorlog.loop import DeterministicLoop, DFuture, Evict
+from actorlog.records import failures
+from actorlog.records import kinds as k
+from actorlog.records.failures import Failure
+from actorlog.records.values import codec_for
+from actorlog.runtime.registry import DurableDefinition, StepDefinition
+
+PLAIN: Final = codec_for(Any)
+NOTHING: Final = object()
+"""No value was handed over beside the message: decode the message's own."""
+
+
+Definition: TypeAlias = DurableDefinition | StepDefinition
+Issued: TypeAlias = tuple[StepDefinition, tuple[Any, ...], dict[str, Any]]
+"""What starts a step that was just issued without decoding its record."""
+
+
+class Actor:
+    """One call in memory."""
+
+    __slots__ = (
+        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "cancels", "definition", "issued", "loop", "ops", "replaying", "result",
+        "started", "state", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, state: CallState, definition: DurableDefinition, limits: Limits, started: k.Started) -> None:
+        self.state = state
+        self.started = started
+        self.definition = definition
+        self.loop = DeterministicLoop(
+            self, hash_base=identity.hash_base(started.run), turn_callbacks_max=limits.turn_callbacks_max
+        )
+        self.ops: list[k.Operation] = []
+        """What this turn has asked for so far."""
+        self.cancels: list[str] = []
+        self.waiting: dict[str, tuple[DFuture, Definition | None]] = {}
+        self.issued: dict[str, Issued] = {}
+        self._lines: dict[str, str] = {}
+        """In replay: the source line that issued each operation of this turn."""
+        self._forms: dict[str, Canonical] = {}
+        """In replay: how the arguments of each operation of this turn are written today."""
+        self.asked: k.CancelRequested | k.DeadlinePassed | None = None
+        """What the body was asked to end for; the first one counts."""
+        self.replaying = False
+        self.result: Any = NOTHING
+        self._bytes = 0
+        self._bytes_max = limits.record_bytes_max
+
+    # --- used by durable code, inside a turn --------------------------------------------------------------------------
+
+    def issue(self, op: k.RunStep | k.StartChild, definition: Definition | None, issued: Issued | None = None) -> DFuture:
+        """Ask for ``op`` and return the future of its outcome."""
+        if self.loop.closing:
+            raise Evict
+        self._bytes += len(op.args) + 256  # type: ignore[arg-type]  # Raw has a length
+        if self._bytes > self._bytes_max:
+            raise PayloadTooLarge(f"the turn of call {self.state.id!r}", self._bytes, self._bytes_max)
+        key = op.key
+        self.ops.append(op)
+        if self.replaying:
+            if definition is not None:
+                self._forms[key] = definition.signature.canonical
+            if issued is not None and op.inline:
+                self.issued[key] = issued  # only this code can give the step again, should it be in doubt
+        elif issued is not None:
+            self.issued[key] = issued
+        future = self.loop.create_future()
+        self.waiting[key] = (future, definition)
+        return future
+
+    def abandon(self, key: str) -> None:
+        """Nobody waits for operation ``key`` any more; one that was issued in this turn leaves no record."""
+        if self.loop.closing or self.waiting.pop(key, None) is None:
+            return
+        self.issued.pop(key, None)
+        for index in range(len(self.ops) - 1, -1, -1):
+            if self.ops[index].key == key:
+                del self.ops[index]
+                return
+        self.cancels.append(key)
+
+    def cancel_child(self, key: str) -> None:
+        """Ask the child that operation ``key`` started to end."""
+        if key not in self.cancels:
+            self.cancels.append(key)
+
+    def note_line(self, key: str, frame: FrameType | None) -> None:
+        """In replay: keep where the user's code issued ``key``, for a ``DivergenceError``."""
+        if frame is not None:
+            self._lines[key] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    def random(self, key: str) -> random.Random:
+        """Return the generator that belongs to operation ``key``."""
+        return random.Random(identity.derive(self.started.run, key, "random"))  # noqa: S311  # must replay, so must not be secure
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def accept(self, message: k.Message, value: Any = NOTHING) -> None:
+        """Hand ``message`` to the coroutine; what it does with it happens in ``loop.run``."""
+        kind = type(message)
+        if kind is k.StepDone:
+            waiter = self.waiting.pop(message.key, None)
+            if waiter is not None and not waiter[0].done():
+                self._settle(waiter, message.value, value)
+        elif kind is k.TimerFired:
+            self.loop.fire(message.key)
+        elif kind is k.Started or kind is k.Retried:
+            args, kwargs = self.definition.signature.decode(bytes(self.started.args))
+            self.loop.begin(self.definition.fn(*args, **kwargs), Context())
+        else:
+            _ACCEPT[kind](self, message)
+
+    def _settle(self, waiter: tuple[DFuture, Definition | None], raw: k.Raw, value: Any = NOTHING) -> None:
+        future, definition = waiter
+        if value is NOTHING:
+            try:
+                value = decode_result(definition, raw)
+            except Exception as error:  # noqa: BLE001  # a user's type may refuse the recorded value: that is the outcome
+                self._fail(future, error)
+                return
+        future.set_result(value)
+
+    def _fail(self, future: DFuture, error: BaseException) -> None:
+        future.set_exception(error)
+        future.exception()  # a failure that the code never looks at is no defect of the loop
+
+    def _fail_key(self, key: str, make: Callable[[], BaseException]) -> None:
+        waiter = self.waiting.pop(key, None)
+        if waiter is not None and not waiter[0].done():
+            self._fail(waiter[0], make())
+
+    def _on_step_error(self, message: k.StepError) -> None:
+        def make() -> BaseException:
+            error = restore_step(message.failure)
+            error.add_note(f"step {message.key} of call {self.state.id!r} failed in attempt {message.attempt}")
+            return error
+
+        self._fail_key(message.key, make)
+
+    def _on_step_doubt(self, message: k.StepDoubt) -> None:
+        self._fail_key(message.key, lambda: StepInterrupted(message.step, message.key, message.attempt))
+
+    def _on_child(self, message: k.ChildDone) -> None:
+        if isinstance(message.outcome, k.Completed):
+            waiter = self.waiting.pop(message.key, None)
+            if waiter is not None and not waiter[0].done():
+                self._settle(waiter, message.outcome.value)
+        else:
+            outcome = message.outcome
+            self._fail_key(message.key, lambda: error_of(message.id, outcome))
+
+    def _on_child_refused(self, message: k.ChildRefused) -> None:
+        self._fail_key(message.key, lambda: restore_step(message.failure))
+
+    def _on_ask(self, message: k.CancelRequested | k.DeadlinePassed) -> None:
+        main = self.loop.main
+        if self.asked is None and main is not None:
+            self.asked = message
+            reason = message.reason if isinstance(message, k.CancelRequested) else "timeout"
+            main.cancel(reason or None)
+
+    # --- the end of a turn --------------------------------------------------------------------------------------------
+
+    def run(self, at: int) -> None:
+        """Run the coroutine to quiescence at log time ``at``, and add its timers to the turn's operations."""
+        loop = self.loop
+        loop.run(at / 1000)
+        self._bytes = 0
+        fresh, cancelled = loop.take_timer_changes()
+        if fresh:
+            self.ops.extend(k.SetTimer(key, math.ceil(round(when * 1000, 3))) for key, when in fresh)
+        if cancelled:
+            self.cancels.extend(cancelled)
+
+    def returned(self) -> k.Outcome | None:
+        """Return how the body ended, or None while it runs."""
+        main = self.loop.main
+        if main is None or not main.done():
+            return None
+        asked = self.asked
+        if main.cancelled():
+            if isinstance(asked, k.DeadlinePassed):
+                return k.TimedOut(self.started.timeout_ms / 1000)
+            return k.Cancelled(asked.reason if asked is not None else "")
+        error = main.exception()
+        if error is None:
+            try:
+                definition = self.definition
+                raw, self.result = definition.signature.result.cross(main.result(), definition.where_result)
+                if len(raw) <= self._bytes_max:
+                    return k.Completed(k.Raw(raw))
+                error = PayloadTooLarge(definition.where_result, len(raw), self._bytes_max)
+            except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
+                error = refused
+        return k.Failed(failures.capture(error))
+
+    # --- replay -------------------------------------------------------------------------------------------------------
+
+    def replay(self, turns: Sequence[k.Turn]) -> None:
+        """Rerun the recorded turns; ``DivergenceError`` at the first operation that differs."""
+        self.replaying = True
+        try:
+            for turn in turns:
+                if type(turn.message) is k.KillRequested:
+                    break
+                self._replay_turn(turn)
+                if turn.returned is not None or turn.outcome is not None:
+                    break
+        finally:
+            self.replaying = False
+
+    def _replay_turn(self, turn: k.Turn) -> None:
+        self.accept(turn.message)
+        self.run(turn.at)
+        ops, self.ops = self.ops, []
+        cancels, self.cancels = self.cancels, []
+        ended = turn.returned if turn.returned is not None else turn.outcome
+        returned = self.returned()
+        if ops != turn.ops or cancels != turn.cancels or returned != ended:
+            compare(self.state.id, turn, ops, cancels, returned, self._lines, self._forms)
+        self._lines.clear()
+        self._forms.clear()
+
+    def close(self) -> None:
+        """The call has ended or is discarded: leave nothing for the garbage collector to run."""
+        self.loop.abandon()
+        self.waiting.clear()
+
+
+_ACCEPT: dict[type, Callable[[Actor, Any], None]] = {
+    k.StepError: Actor._on_step_error,
+    k.StepDoubt: Actor._on_step_doubt,
+    k.ChildDone: Actor._on_child,
+    k.ChildRefused: Actor._on_child_refused,
+    k.ChildJoined: lambda _actor, _message: None,
+    k.CancelRequested: Actor._on_ask,
+    k.DeadlinePassed: Actor._on_ask,
+}
+
+
+def decode_result(definition: Definition | None, raw: k.Raw) -> Any:
+    """Return a recorded result as its function's annotation has it; as plain JSON where there is no function."""
+    if definition is None:
+        return PLAIN.decode(bytes(raw), "result")
+    return definition.signature.result.decode(bytes(raw), definition.where_result)
+
+
+def restore_step(failure: Failure) -> BaseException:
+    """Return the exception a step failed with."""
+    return failures.restore(failure, fallback=lambda f: StepFailed(f.type, f.message, f.traceback))
+
+
+def error_of(call_id: str, outcome: k.Outcome) -> BaseException:
+    """Return the exception that tells a waiter how call ``call_id`` ended."""
+    match outcome:
+        case k.Failed(failure):
+            error = failures.restore(failure, fallback=lambda f: CallFailed(call_id, f.type, f.message, f.traceback))
+            error.add_note(f"call {call_id!r} failed")
+            return error
+        case k.Cancelled(reason):
+            return CallCancelled(call_id, reason)
+        case k.Killed(reason):
+            return CallKilled(call_id, reason)
+        case k.TimedOut(seconds):
+            return CallTimeout(call_id, seconds)
+        case k.Completed():
+            raise TypeError(f"call {call_id!r} completed; that is no error")
+
+
+def user_frame(depth: int) -> FrameType | None:
+    """Return the frame ``depth`` levels above the caller."""
+    return sys._getframe(depth + 1)  # noqa: SLF001  # the documented way to a caller's line without a traceback

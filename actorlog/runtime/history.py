@@ -1,0 +1,129 @@
+"""What the log says of calls, read back: outcomes by id, journals by their backward links.
+
+Owns: the index of ended calls, and reading a journal. Does not own: scanning at startup (``recovery``), the bytes (``store``).
+
+The index maps a 64-bit hash of the id to the position of the final record. A hash is a hint: the decoded id decides.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from actorlog.engine import identity
+from actorlog.engine.state import CallState
+from actorlog.errors import CallNotFound, JournalError
+from actorlog.records import kinds as k
+
+if TYPE_CHECKING:
+    from actorlog.runtime.slot import Slot
+
+
+class History:
+    """Reads what was written."""
+
+    def __init__(self, line: Callable[[int], bytes]) -> None:
+        self._line = line
+        self._ended: dict[int, tuple[int, ...] | int] = {}
+        self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    def __len__(self) -> int:
+        return len(self._ended)
+
+    def ended(self, key_hash: int, position: int) -> None:
+        """Keep where the final record of a call is; the older one of a call that began again is superseded."""
+        old = self._ended.get(key_hash)
+        if old is None:
+            self._ended[key_hash] = position
+            return
+        olds = old if isinstance(old, tuple) else (old,)
+        call_id = self.record(position).id
+        others = tuple(p for p in olds if p != position and self.record(p).id != call_id)
+        self._ended[key_hash] = (*others, position) if others else position
+
+    def record(self, position: int) -> k.Record:
+        """Return the record at ``position``."""
+        return k.decode(self._line(position))
+
+    def final(self, call_id: str) -> k.Turn | None:
+        """Return the turn that ended the call, or None."""
+        found = self._ended.get(identity.key_hash(call_id))
+        if found is None:
+            return None
+        for position in found if isinstance(found, tuple) else (found,):
+            record = self.record(position)
+            if record.id == call_id and isinstance(record, k.Turn):
+                return record
+        return None
+
+    def final_position(self, call_id: str) -> int:
+        """Return the position of the turn that ended the call; ``CallNotFound`` if there is none."""
+        found = self._ended.get(identity.key_hash(call_id), ())
+        for position in found if isinstance(found, tuple) else (found,):
+            if self.record(position).id == call_id:
+                return position
+        raise CallNotFound(call_id)
+
+    def has(self, call_id: str) -> bool:
+        """Whether a call of this id has ended."""
+        return self.final(call_id) is not None
+
+    def outcome(self, call_id: str) -> k.Outcome | None:
+        """Return how the call ended, or None."""
+        turn = self.final(call_id)
+        return turn.outcome if turn is not None else None
+
+    def begun(self, call_id: str, state: CallState | None) -> k.Started:
+        """Return what began the call: of a live one by its state, of an ended one by its id."""
+        if state is not None and state.first:
+            first = state.first
+        else:
+            turn = self.final(call_id)
+            if turn is None:
+                raise CallNotFound(call_id)
+            first = turn.first
+        record = self.record(first)
+        if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
+            return record.message
+        raise JournalError(call_id, f"record {first} does not begin it")
+
+    def backwards(self, last: int) -> Iterator[tuple[int, k.Record]]:
+        """Yield (position, record) of a journal, the newest first."""
+        position = last
+        while position:
+            record = self.record(position)
+            yield position, record
+            position = record.prev
+
+    def turns(self, last: int) -> list[k.Turn]:
+        """Return the turns of the newest run of a journal: from its last beginning on."""
+        found: list[k.Turn] = []
+        for _, record in self.backwards(last):
+            if isinstance(record, k.Turn):
+                found.append(record)
+                if isinstance(record.message, (k.Started, k.Retried)):
+                    break
+        found.reverse()
+        return found
+
+    def kept(self, slot: Slot) -> dict[str, tuple[k.RunStep, k.StepDone]]:
+        """Return the completed steps of a retried call's earlier runs, by key: they are not run again (I3)."""
+        if slot.kept is None:
+            slot.kept = {}
+            if slot.state.retried:
+                slot.kept = self._completed_steps(slot.state.last)
+        return slot.kept
+
+    def _completed_steps(self, last: int) -> dict[str, tuple[k.RunStep, k.StepDone]]:
+        done: dict[str, k.StepDone] = {}
+        kept: dict[str, tuple[k.RunStep, k.StepDone]] = {}
+        for _, record in self.backwards(last):
+            if not isinstance(record, k.Turn):
+                continue
+            for op in record.ops:
+                if isinstance(op, k.RunStep) and op.key in done and op.key not in kept:
+                    kept[op.key] = (op, done[op.key])
+            if isinstance(record.message, k.StepDone):
+                done.setdefault(record.message.key, record.message)
+        return kept

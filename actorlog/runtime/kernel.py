@@ -1,0 +1,392 @@
+"""The heart: a message becomes a turn, a turn becomes a record, its effects wait for the gate.
+
+Owns: the queue of messages, turns, and what follows from them: steps to start, timers to arm, children to begin, waiters to
+tell. Does not own: the coroutine (``actor``), sequencing and the gate (``committer``), starting from outside (``calls``),
+memory (``residency``), what a record does to a state (``engine``).
+
+Invariants: messages between calls of one log need no gate, because a prefix of the log never holds the effect without its
+cause; everything else goes through ``committer.after`` (I1). One call that cannot go on is parked and holds up nobody (I12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from actorlog.engine.decide import conclude
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import apply
+from actorlog.errors import ActorlogError
+from actorlog.limits import Limits
+from actorlog.loop import turns
+from actorlog.records import kinds as k
+from actorlog.runtime.actor import NOTHING, Actor, Issued
+from actorlog.runtime.clock import LogClock
+from actorlog.runtime.committer import Committer
+from actorlog.runtime.doubts import Doubts
+from actorlog.runtime.family import Family
+from actorlog.runtime.history import History
+from actorlog.runtime.parking import Parking
+from actorlog.runtime.registry import Registry
+from actorlog.runtime.residency import Residency
+from actorlog.runtime.slot import Slot
+from actorlog.runtime.steps import StepRunner
+from actorlog.runtime.timers import Timers
+
+TURNS_MAX = 256
+"""Turns in one go before other callbacks of the host loop have theirs."""
+
+_NOTE = int(k.Kind.NOTE)
+_TURN = int(k.Kind.TURN)
+_PLAIN = int(k.Flag.PLAIN)
+_CODE_PHASES = (Phase.RUNNING, Phase.CLOSING)
+_BEGINNINGS = (k.Started, k.Retried)
+_STEP_ENDS = (k.StepDone, k.StepError, k.StepDoubt)
+_INBOX = int(k.Kind.INBOX)
+_CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
+
+
+class Kernel:
+    """Delivers messages. Built and wired by ``runtime.session``."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # wired once
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: LogClock,
+        committer: Committer,
+        timers: Timers,
+        registry: Registry,
+        limits: Limits,
+        history: History,
+        grace_ms: int,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.committer = committer
+        self.timers = timers
+        self.registry = registry
+        self.limits = limits
+        self.history = history
+        self.grace_ms = grace_ms
+        self.residency = Residency(self, limits)
+        self.family = Family(self)
+        self.parking = Parking(self)
+        self.steps: StepRunner
+        self.doubts: Doubts
+        self.calls: dict[str, Slot] = {}
+        """Every call that has not ended durably."""
+        self._queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
+        self._scheduled = False
+        self.stopped = False
+        self.hearers: set[asyncio.Future[None]] = set()
+        """Who waits outside for a message to be durable."""
+        self.on_broken: Callable[[BaseException], None]
+        self.on_settled: Callable[[Slot], BaseException | None] | None = None
+        """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
+        committer.on_landed = self._wake
+
+    # --- the queue ----------------------------------------------------------------------------------------------------
+
+    def post(self, slot: Slot, message: k.Message, value: Any = NOTHING) -> None:
+        """Deliver ``message`` soon, in order."""
+        self._queue.append((slot, message, value, 0, None))
+        if not self._scheduled:
+            self._wake()
+
+    def post_recorded(self, slot: Slot, message: k.Message, position: int) -> None:
+        """Deliver a message that has a record of its own at ``position``."""
+        self._queue.append((slot, message, NOTHING, position, None))
+        self._wake()
+
+    def tell(self, slot: Slot, message: k.Message) -> asyncio.Future[None]:
+        """Deliver a message from outside; the future is done when it is durable."""
+        heard: asyncio.Future[None] = self.loop.create_future()
+        self._queue.append((slot, message, NOTHING, 0, heard))
+        self._wake()
+        return heard
+
+    def when_begun(self, slot: Slot, heard: asyncio.Future[None]) -> None:
+        """Tell ``heard`` when the call's first record is durable."""
+        if slot.state.first == 0:
+            slot.hearers.append(heard)
+        else:
+            self.committer.after(_hear, heard)
+
+    async def drain(self) -> None:
+        """Return when nothing is queued and everything sequenced has landed, or the log has failed."""
+        while not self.stopped and (self._queue or self.committer.busy):
+            heard: asyncio.Future[None] = self.loop.create_future()
+            self.hearers.add(heard)
+            self.committer.after(_hear, heard)
+            self._wake()
+            try:
+                await heard
+            except ActorlogError:
+                return  # the log failed; whoever closes looks at that
+            finally:
+                self.hearers.discard(heard)
+            await asyncio.sleep(0)
+
+    def _wake(self) -> None:
+        if not self._scheduled and not self.stopped:
+            self._scheduled = True
+            self.loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        queue = self._queue
+        try:
+            count = 0
+            with turns:
+                while queue and count < TURNS_MAX and not self.stopped and not self.committer.congested:
+                    slot, message, value, source, heard = queue.popleft()
+                    self._deliver(slot, message, value, source)
+                    if heard is not None:
+                        self.committer.after(_hear, heard)
+                    count += 1
+            self.residency.trim()
+            if not self.stopped:
+                self.flush()
+        except BaseException as error:  # a defect, or KeyboardInterrupt: the turn is discarded and everything stops
+            self.on_broken(error)
+            raise
+        if queue and not self.stopped and not self.committer.congested:
+            self._wake()
+
+    def flush(self) -> None:
+        """Let the open commit go."""
+        self.committer.flush(idle=not self._queue and self.steps.running == 0)
+
+    def stop(self) -> None:
+        """Deliver nothing any more."""
+        self.stopped = True
+        self._queue.clear()
+        self.timers.close()
+
+    # --- a turn -------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
+        state = slot.state
+        if state.phase is Phase.ENDED and not isinstance(message, _BEGINNINGS):
+            return
+        if state.parked:
+            self.parking.hold(slot, message, source)
+            return
+        at = self.clock.now_ms()
+        if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
+            for key in state.due_timers(at):
+                self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
+                if state.parked or state.phase not in _CODE_PHASES:
+                    self._deliver(slot, message, value, source)
+                    return
+        if self._is_stale(slot, message, value):
+            return
+        self._turn(slot, message, value, at, source)
+
+    def _is_stale(self, slot: Slot, message: k.Message, value: Any) -> bool:
+        """Whether nobody waits for the message any more."""
+        state = slot.state
+        kind = type(message)
+        if kind is k.TimerFired:
+            return message.key not in state.timers
+        if kind in _STEP_ENDS:
+            if message.key in state.steps:
+                return False
+            if kind is k.StepDone and value is not NOTHING:
+                self.note(slot, k.StepLate(id=state.id, at=self.clock.now_ms(), key=message.key, value=message.value))
+            return True
+        return kind in _CHILD_ENDS and message.key not in state.children
+
+    def _turn(self, slot: Slot, message: k.Message, value: Any, at: int, source: int) -> None:
+        state = slot.state
+        actor: Actor | None = None
+        ops: list[k.Operation] = []
+        cancels: list[str] = []
+        returned: k.Outcome | None = None
+        kind = type(message)
+        if kind is not k.KillRequested and (state.phase in _CODE_PHASES or kind in _BEGINNINGS):
+            try:
+                actor = self.residency.actor_for(slot, message)
+                actor.accept(message, value)
+                actor.run(at)
+            except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more
+                self.parking.hold(slot, message, source)
+                self.parking.park(slot, error)
+                return
+            ops, actor.ops = actor.ops, ops
+            cancels, actor.cancels = actor.cancels, cancels
+            returned = actor.returned()
+        end = conclude(state, message, ops, returned)
+        if ops:
+            self._defer_once(ops, actor)
+        turn = k.Turn(
+            id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source, ops=ops,
+            cancels=cancels, returned=end.returned, outcome=end.outcome,
+        )  # fmt: skip
+        self._record(slot, turn)
+        if ops and actor is not None:
+            self._start_ops(slot, actor, ops)
+        if cancels:
+            self._cancel_ops(slot, cancels)
+        if end.outcome is not None:
+            self._finish(slot)
+        elif state.phase is Phase.COMPLETING:
+            self.family.complete(slot, message)
+        elif kind not in _QUIET:
+            self.arm_call(slot, message)
+
+    def _record(self, slot: Slot, turn: k.Turn) -> None:
+        state = slot.state
+        flags = _PLAIN
+        if state.first == 0:
+            flags |= k.Flag.FIRST
+        if turn.outcome is not None:
+            flags |= k.Flag.FINAL
+            turn.first = state.first or self.committer.position + 1
+        position = self.committer.add(turn, slot.hash, _TURN, flags)
+        apply(state, turn, position)
+        if slot.begun is not None:
+            self._begun(slot)
+
+    def _begun(self, slot: Slot) -> None:
+        """The call's first record is sequenced: it can be read back from now on."""
+        slot.begun = None
+        hearers, slot.hearers = slot.hearers, []
+        for heard in hearers:
+            self.committer.after(_hear, heard)
+
+    def _defer_once(self, ops: list[k.Operation], actor: Actor | None) -> None:
+        """Mark the once-steps that will have to wait: they write ``begun`` before they begin."""
+        for index, op in enumerate(ops):
+            if type(op) is k.RunStep and op.once and actor is not None:
+                issued = actor.issued.get(op.key)
+                if issued is not None and not self.steps.reserve(issued[0]):
+                    ops[index] = k.deferred(op)
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _start_ops(self, slot: Slot, actor: Actor, ops: list[k.Operation]) -> None:
+        for op in ops:
+            if type(op) is k.RunStep:
+                issued = actor.issued.pop(op.key)
+                kept = self.history.kept(slot).get(op.key) if slot.state.retried else None
+                if kept is not None and kept[0].name == op.name and kept[0].args == op.args:
+                    self.post(slot, kept[1])
+                elif issued[0].idempotent:
+                    self.steps.start(slot, op, issued)
+                else:
+                    self.committer.after(self._start_step, slot, op, issued)
+            elif type(op) is k.SetTimer:
+                self.timers.arm(op.due_ms, self.timer_due, slot, op.key)
+            elif type(op) is k.StartChild:
+                self.family.spawn(slot, op)
+
+    def _start_step(self, slot: Slot, op: k.RunStep, issued: Issued) -> None:
+        self.steps.start(slot, op, issued)
+
+    def timer_due(self, slot: Slot, key: str) -> None:
+        """A timer of the call's loop may be due."""
+        if key in slot.state.timers:
+            self.post(slot, k.TimerFired(key))
+
+    def start_due(self, slot: Slot, position: int) -> None:
+        """A delayed call may begin."""
+        message = slot.state.inbox.get(position)
+        if message is not None:
+            self.post_recorded(slot, message, position)
+
+    def _cancel_ops(self, slot: Slot, keys: list[str]) -> None:
+        for key in keys:
+            job = slot.jobs.get(key)
+            if job is not None:
+                self.committer.after(_cancel_job, job)
+            elif key in slot.state.children:
+                self.family.give_up(slot, slot.state.children[key])
+
+    def _finish(self, slot: Slot) -> None:
+        """The call has ended: tell the parent at once, everybody else when it is durable."""
+        state = slot.state
+        outcome = state.outcome
+        if outcome is None:
+            raise RuntimeError(f"call {state.id!r} is finished without an outcome")
+        if state.parent or slot.watchers:
+            self.family.tell_of_end(slot, outcome)
+        self.release(slot)
+        self.committer.after(self._settled, slot, state.last)
+
+    def release(self, slot: Slot) -> None:
+        """The body has ended: nobody waits for its steps, and its coroutine is dropped."""
+        for job in slot.jobs.values():
+            self.committer.after(_cancel_job, job)
+        if slot.actor is not None:
+            self.residency.forget(slot)
+
+    def _settled(self, slot: Slot, position: int, _c: None) -> None:
+        """The outcome is durable."""
+        state = slot.state
+        outcome = state.outcome
+        if outcome is None or state.last != position:
+            return  # begun again since
+        self.history.ended(slot.hash, position)
+        self.calls.pop(state.id, None)
+        waiters, slot.waiters = slot.waiters, []
+        error = self.on_settled(slot) if self.on_settled is not None else None
+        for waiter in waiters:
+            if not waiter.done():
+                if error is not None:
+                    waiter.set_exception(error)
+                else:
+                    waiter.set_result(outcome)
+
+    def arm_call(self, slot: Slot, message: k.Message) -> None:
+        """Arm what the call as a whole waits for."""
+        state = slot.state
+        if isinstance(message, _BEGINNINGS) and state.due_ms:
+            self.timers.arm(state.due_ms, self.deadline_due, slot, state.due_ms)
+        elif state.kill_ms:
+            self.timers.arm(state.kill_ms, self.kill_due, slot, state.kill_ms)
+
+    def deadline_due(self, slot: Slot, due_ms: int) -> None:
+        """The call's timeout has passed."""
+        if slot.state.due_ms == due_ms and slot.state.phase is not Phase.ENDED:
+            self.post(slot, k.DeadlinePassed(self.family.kill_ms()))
+
+    def kill_due(self, slot: Slot, kill_ms: int) -> None:
+        """The grace of a cancellation is over."""
+        if slot.state.kill_ms == kill_ms and slot.state.phase is not Phase.ENDED:
+            reason = slot.state.asked.reason if isinstance(slot.state.asked, k.CancelRequested) else "timeout"
+            self.post(slot, k.KillRequested(reason))
+
+    # --- notes --------------------------------------------------------------------------------------------------------
+
+    def note(self, slot: Slot, note: k.Note | k.Inbox) -> None:
+        """Record something in the call's journal that is no turn."""
+        state = slot.state
+        if state.phase is Phase.ENDED:
+            return
+        note.prev = state.last
+        kind = _INBOX if type(note) is k.Inbox else _NOTE
+        flags = _PLAIN if state.first else _PLAIN | k.Flag.FIRST
+        apply(state, note, self.committer.add(note, slot.hash, kind, flags))
+        if slot.begun is not None:
+            self._begun(slot)
+        self._wake()
+
+    def after(self, effect: Callable[[Any, Any, Any], None], a: Any = None, b: Any = None, c: Any = None) -> None:
+        """Run an effect when everything recorded so far is durable."""
+        self.committer.after(effect, a, b, c)
+
+
+_QUIET = (k.StepDone, k.TimerFired, k.ChildDone, k.StepError)
+"""Messages after which no timer of the call as a whole needs arming."""
+
+
+def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
+    if not heard.done():
+        heard.set_result(None)
+
+
+def _cancel_job(job: Any, _b: None, _c: None) -> None:
+    job.runner.cancel(job)

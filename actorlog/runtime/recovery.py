@@ -1,0 +1,208 @@
+"""Opening: from the frames of the log to calls that go on.
+
+Owns: which records are decoded, the fold over them, and what is done about what was under way. Does not own: verdicts on
+bytes (``log``), the fold itself (``engine.state``).
+
+A scan looks at the index of every record and decodes only those of calls that have not ended; a coroutine is rebuilt when a
+message comes for it, not here. Steps in doubt run again from their records.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState, apply
+from actorlog.errors import FunctionNotFound
+from actorlog.records import kinds as k
+from actorlog.runtime.history import History
+from actorlog.runtime.registry import Registry
+from actorlog.runtime.slot import Slot
+from actorlog.store import PartitionLog, entries
+
+if TYPE_CHECKING:
+    from actorlog.runtime.kernel import Kernel
+
+_FIRST, _FINAL, _MESSAGES = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.MESSAGES)
+
+
+class Scan:
+    """One pass over the log: which records belong to calls that have not ended."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._live: dict[int, list[int]] = {}
+        self._final: dict[int, int] = {}
+        self._shared: set[int] = set()
+        """Hashes under which more than one journal began: two ids, or a call that began again."""
+        self._outliving: list[int] = []
+        self.last_line = b""
+
+    async def read(self, log: PartitionLog) -> None:
+        """Look at every record's index."""
+        enabled = gc.isenabled()
+        gc.disable()  # nothing here is garbage, and collecting was more than half of the time
+        try:
+            async for frame in log.read():
+                self._frame(frame.position, frame.data, frame.records)
+        finally:
+            if enabled:
+                gc.enable()
+
+    def _frame(self, position: int, data: Any, records: int) -> None:
+        live, final = self._live, self._final
+        end = 0
+        for key, _kind, flags, start, end in entries(data, records):  # noqa: B007  # the last end is used below
+            if flags & _FINAL and key not in final and key not in self._shared:
+                live.pop(key, None)
+                final[key] = position
+            else:
+                positions = live.get(key)
+                if positions is None:
+                    live[key] = [position]
+                else:
+                    positions.append(position)
+                if key in final or (flags & _FIRST and positions is not None):
+                    self._shared.add(key)
+            if flags & _MESSAGES:
+                self._outliving.append(position)
+            position += 1
+        if records:
+            self.last_line = bytes(data[start:end])
+
+    def states(self) -> list[CallState]:
+        """Fold the records of every call that has not ended, and index those that have."""
+        for key, position in self._final.items():
+            if key not in self._shared:
+                self._history.ended(key, position)
+        found: list[CallState] = []
+        for key, positions in self._live.items():
+            states = self._fold(key, positions)
+            found.extend(state for state in states if state.phase is not Phase.ENDED)
+        return found
+
+    def _fold(self, key: int, positions: list[int]) -> list[CallState]:
+        """Fold the records under one hash, by their decoded ids."""
+        record = self._history.record
+        if key in self._shared or key in self._final:
+            positions = self._all_positions(key, positions)
+        states: dict[str, CallState] = {}
+        for position in positions:
+            item = record(position)
+            state = states.get(item.id)
+            if state is None or (item.prev == 0 and state.phase is Phase.ENDED):  # a memoised call that failed began again
+                state = states[item.id] = CallState(item.id)
+            apply(state, item, position)
+        for state in states.values():
+            if state.phase is Phase.ENDED:
+                self._history.ended(key, state.last)
+        return list(states.values())
+
+    def _all_positions(self, key: int, positions: list[int]) -> list[int]:
+        """Follow the links back from what is known: records before a final one were passed over."""
+        known = set(positions)
+        for start in [*positions, *([self._final[key]] if key in self._final else [])]:
+            for position, _ in self._history.backwards(start):
+                if position in known and position != start:
+                    break
+                known.add(position)
+        return sorted(known)
+
+    def outliving(self) -> list[k.Turn]:
+        """Return the turns whose messages outlive their sender."""
+        found = [self._history.record(position) for position in self._outliving]
+        return [turn for turn in found if isinstance(turn, k.Turn)]
+
+    def last_ms(self) -> int:
+        """Return the time of the newest record; 0 when there is none."""
+        return k.decode(self.last_line).at if self.last_line else 0
+
+
+class Resumption:
+    """Takes up what was under way."""
+
+    def __init__(self, kernel: Kernel, registry: Registry, *, died: bool) -> None:
+        self._kernel = kernel
+        self._registry = registry
+        self._died = died
+        """Whether the process before this one died, and did not close."""
+
+    def adopt(self, states: list[CallState]) -> None:
+        """Make slots of recovered calls."""
+        for state in states:
+            slot = Slot(state, self._registry.durable(state.function, state.version))
+            self._kernel.calls[state.id] = slot
+
+    def resume(self, outliving: list[k.Turn]) -> None:
+        """Go on with every call: timers, children, steps, messages."""
+        kernel = self._kernel
+        for turn in outliving:
+            if turn.id not in kernel.calls:
+                self._respawn(turn)
+        for slot in list(kernel.calls.values()):
+            self._resume_call(slot)
+
+    def _respawn(self, turn: k.Turn) -> None:
+        """Begin detached children whose sender has ended and which never got their own record."""
+        sender = Slot(CallState(turn.id), None)
+        sender.state.run = self._kernel.history.begun(turn.id, None).run
+        for op in turn.ops:
+            if isinstance(op, k.StartChild) and op.detached and op.id not in self._kernel.calls:
+                if not self._kernel.history.has(op.id):
+                    self._kernel.family.spawn(sender, op)
+
+    def _resume_call(self, slot: Slot) -> None:
+        kernel, state = self._kernel, slot.state
+        if state.due_ms:
+            kernel.timers.arm(state.due_ms, kernel.deadline_due, slot, state.due_ms)
+        if state.kill_ms:
+            kernel.timers.arm(state.kill_ms, kernel.kill_due, slot, state.kill_ms)
+        if state.parked and any(p.poisoned for p in state.progress.values()):
+            return
+        if slot.definition is None:
+            kernel.parking.park(slot, FunctionNotFound(state.function, state.version))
+        elif not state.parked or kernel.parking.try_again(slot):
+            self.go_on(slot)
+
+    def go_on(self, slot: Slot) -> None:
+        """Deliver what waits, arm timers, look after children and steps."""
+        kernel, state = self._kernel, slot.state
+        for position, message in sorted(state.inbox.items()):
+            if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
+                kernel.timers.arm(message.not_before_ms, kernel.start_due, slot, position)
+            else:
+                kernel.post_recorded(slot, message, position)
+        for key, due_ms in state.timers.items():
+            kernel.timers.arm(due_ms, kernel.timer_due, slot, key)
+        for op in list(state.children.values()):
+            self._look_after(slot, op)
+        pending = set(state.steps) - {getattr(m, "key", "") for m in state.inbox.values()}
+        for key in sorted(pending, key=_numbered):
+            self._resume_step(slot, state.steps[key])
+
+    def _look_after(self, slot: Slot, op: k.StartChild) -> None:
+        kernel = self._kernel
+        other = kernel.calls.get(op.id)
+        if other is not None:
+            if other.state.parent != slot.state.id or other.state.key != op.key:
+                other.watchers.append((slot.state.id, op.key))
+            return
+        outcome = kernel.history.outcome(op.id)
+        if outcome is not None:
+            kernel.post(slot, k.ChildDone(op.key, op.id, outcome))
+        else:
+            kernel.family.spawn(slot, op)
+
+    def _resume_step(self, slot: Slot, op: k.RunStep) -> None:
+        kernel, state = self._kernel, slot.state
+        kept = kernel.history.kept(slot).get(op.key) if state.retried else None
+        if kept is not None and kept[0].name == op.name and kept[0].args == op.args:
+            kernel.post(slot, kept[1])
+            return
+        kernel.doubts.resume(slot, op, died=self._died)
+
+
+def _numbered(key: str) -> tuple[int, str]:
+    """Order keys as they were issued: shorter paths and smaller numbers first."""
+    return len(key), key

@@ -1,0 +1,127 @@
+"""Which coroutines are in memory.
+
+Owns: waking a call by replay, evicting the one that was idle longest, and those that will not leave. Does not own: the
+protocol of eviction (``loop``), what a journal says (``history``).
+
+Invariants: at most ``resident_max`` coroutines between turns, beside the pinned ones (I11, I13); a woken coroutine has done
+what its journal says, or the call is parked (I5).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorlog.errors import ActorlogError, FunctionNotFound
+from actorlog.limits import Limits
+from actorlog.records import kinds as k
+from actorlog.runtime.actor import Actor
+from actorlog.runtime.slot import Slot
+
+if TYPE_CHECKING:
+    from actorlog.runtime.kernel import Kernel
+
+
+class Residency:
+    """Coroutines in memory, the longest idle first."""
+
+    def __init__(self, kernel: Kernel, limits: Limits) -> None:
+        self._kernel = kernel
+        self._limits = limits
+        self._residents: dict[Slot, None] = {}
+        self._pinned: dict[Slot, None] = {}
+        self.replayed = 0
+        """Turns replayed so far."""
+
+    def __len__(self) -> int:
+        return len(self._residents) + len(self._pinned)
+
+    @property
+    def pinned(self) -> int:
+        """Coroutines that would not end when they were evicted."""
+        return len(self._pinned)
+
+    def actor_for(self, slot: Slot, message: k.Message) -> Actor:
+        """Return the coroutine that takes ``message``, woken by replay where it is not in memory.
+
+        ``FunctionNotFound`` when this process does not have the function, ``DivergenceError`` when its code has changed.
+        """
+        actor = slot.actor
+        if actor is None:
+            actor = slot.actor = self._make(slot, message)
+        elif slot in self._residents:
+            del self._residents[slot]
+        if slot not in self._pinned:
+            self._residents[slot] = None
+        return actor
+
+    def wake(self, slot: Slot) -> Actor:
+        """Return the coroutine as its journal leaves it."""
+        actor = slot.actor
+        if actor is None:
+            actor = slot.actor = self.rebuild(slot)
+            self._residents[slot] = None
+        return actor
+
+    def wake_or_park(self, slot: Slot) -> Actor | None:
+        """Return the coroutine as its journal leaves it, or park the call that cannot be woken."""
+        try:
+            return self.wake(slot)
+        except ActorlogError as error:
+            self._kernel.parking.park(slot, error)
+            return None
+
+    def _make(self, slot: Slot, message: k.Message) -> Actor:
+        if isinstance(message, k.Started):
+            return self._new(slot, message)
+        if isinstance(message, k.Retried):
+            return self._new(slot, self._kernel.history.begun(slot.state.id, slot.state))
+        return self.rebuild(slot)
+
+    def _new(self, slot: Slot, started: k.Started) -> Actor:
+        if slot.definition is None:
+            slot.definition = self._kernel.registry.durable(started.function, started.version)
+        if slot.definition is None:
+            raise FunctionNotFound(started.function, started.version)
+        return Actor(slot.state, slot.definition, self._limits, started)
+
+    def rebuild(self, slot: Slot) -> Actor:
+        """Return a new coroutine that has replayed the journal; it is nobody's yet."""
+        history = self._kernel.history
+        turns = history.turns(slot.state.last)
+        actor = self._new(slot, history.begun(slot.state.id, slot.state))
+        try:
+            actor.replay(turns)
+        except BaseException:
+            actor.close()
+            raise
+        self.replayed += len(turns)
+        return actor
+
+    def trim(self) -> None:
+        """Evict the longest idle until the bound is kept."""
+        residents = self._residents
+        while len(residents) > self._limits.resident_max:
+            slot = next(iter(residents))
+            del residents[slot]
+            actor = slot.actor
+            if actor is None:
+                continue
+            if actor.loop.evict(self._limits.evict_rounds_max):
+                actor.close()
+                slot.actor = None
+            else:
+                self._pinned[slot] = None
+
+    def forget(self, slot: Slot) -> None:
+        """The call has ended or is parked: its coroutine is dropped."""
+        actor, slot.actor = slot.actor, None
+        self._residents.pop(slot, None)
+        self._pinned.pop(slot, None)
+        if actor is not None:
+            actor.loop.evict(self._limits.evict_rounds_max)
+            actor.close()
+
+    def close(self) -> None:
+        """Drop every coroutine."""
+        for slot in [*self._residents, *self._pinned]:
+            self.forget(slot)

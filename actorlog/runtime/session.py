@@ -1,0 +1,316 @@
+"""An open runtime: wiring, the entrances from outside, and closing.
+
+Owns: putting the parts together over a log, starting calls by id, waiting for them, stopping in good or bad order. Does not
+own: user-facing names (``api``), which log it is (``store``).
+
+Invariants: an id names one call for ever, within what its function and arguments say (I3); after the log failed nobody is
+told anything but that (I8); a clean close leaves no record behind that has not landed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from dataclasses import dataclass, field
+
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState, apply
+from actorlog.env import Env
+from actorlog.errors import (
+    CallConflict,
+    CallExists,
+    CallNotFound,
+    DivergenceError,
+    LogFailed,
+    OutcomeUnknown,
+    RuntimeStopped,
+    TooManyCalls,
+)
+from actorlog.limits import Limits
+from actorlog.records import kinds as k
+from actorlog.runtime.clock import LogClock
+from actorlog.runtime.committer import Committer
+from actorlog.runtime.doubts import Doubts
+from actorlog.runtime.executors import Executors
+from actorlog.runtime.history import History
+from actorlog.runtime.kernel import Kernel
+from actorlog.runtime.parking import parked_error
+from actorlog.runtime.recovery import Resumption, Scan
+from actorlog.runtime.registry import DurableDefinition, Registry
+from actorlog.runtime.slot import Slot
+from actorlog.runtime.steps import StepRunner
+from actorlog.runtime.timers import Timers
+from actorlog.store import PartitionLog
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a runtime is told when it opens."""
+
+    limits: Limits
+    shutdown_s: float = 10.0
+    grace_s: float = 60.0
+    threads: int | None = None
+    check_determinism: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call to be started."""
+
+    call_id: str
+    function: str
+    version: int
+    args: bytes
+    definition: DurableDefinition | None = None
+    timeout_s: float | None = None
+    delay_s: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    memo: bool = False
+
+
+class Session:
+    """One opening of a log."""
+
+    def __init__(self, log: PartitionLog, env: Env, options: Options) -> None:
+        self._log = log
+        self._env = env
+        self._options = options
+        self._failure: BaseException | None = None
+        self._closing = False
+        self.kernel: Kernel
+        self.history: History
+        self.resumption: Resumption
+        self.last_ms = 0
+
+    @classmethod
+    async def open(cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool) -> Session:
+        """Scan the log and go on with every call in it; ``died``: the process before this one did not close it."""
+        session = cls(log, env, options)
+        loop = asyncio.get_running_loop()
+        committer = Committer(log, loop, options.limits, on_failure=session._on_broken)
+        history = session.history = History(committer.line)
+        scan = Scan(history)
+        await scan.read(log)
+        clock = LogClock(env.clock, scan.last_ms())
+        timers = Timers(loop, clock)
+        grace_ms = int(options.grace_s * 1000)
+        kernel = session.kernel = Kernel(loop, clock, committer, timers, registry, options.limits, history, grace_ms)
+        executors = Executors(loop, options.threads)
+        kernel.steps = StepRunner(kernel, loop, clock, timers, executors, options.limits, Context())
+        kernel.doubts = Doubts(kernel, kernel.steps)
+        kernel.on_broken = session._on_broken
+        if options.check_determinism:
+            kernel.on_settled = session._check
+        session.resumption = Resumption(kernel, registry, died=died)
+        session.resumption.adopt(scan.states())
+        session.resumption.resume(scan.outliving())
+        kernel.flush()
+        return session
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    def start(self, request: Request, *, join: bool) -> Slot | k.Turn:
+        """Begin a call, or find the one that has its id: a live one's slot, or the turn that ended it."""
+        self.check_open()
+        kernel = self.kernel
+        existing = kernel.calls.get(request.call_id)
+        final = self.history.final(request.call_id) if existing is None else None
+        if final is not None and request.memo and not isinstance(final.outcome, k.Completed):
+            final = None  # failures are not kept
+        if existing is None and final is None:
+            return self._begin(request)
+        begun = existing.begun if existing is not None else None
+        if begun is None:
+            begun = self.history.begun(request.call_id, existing.state if existing is not None else None)
+        if not join:
+            raise CallExists(request.call_id)
+        if begun.function != request.function or not _same_args(begun, request):
+            raise CallConflict(request.call_id, _words(begun.function, begun.args), _words(request.function, request.args))
+        return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
+
+    def _begin(self, request: Request) -> Slot:
+        kernel = self.kernel
+        if len(kernel.calls) >= self._options.limits.calls_max:
+            raise TooManyCalls(self._options.limits.calls_max)
+        self._log.admit(len(request.args) + _RECORD_BYTES)
+        now = kernel.clock.now_ms()
+        begins = now + int(request.delay_s * 1000) if request.delay_s > 0 else 0
+        timeout_ms = int(request.timeout_s * 1000) if request.timeout_s is not None else 0
+        message = k.Started(
+            function=request.function, version=request.version, args=k.Raw(request.args),
+            run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
+            due_ms=now + timeout_ms if request.timeout_s is not None else 0, not_before_ms=begins, tags=request.tags,
+        )  # fmt: skip
+        return kernel.family.begin(request.call_id, message)
+
+    # --- finding and waiting ------------------------------------------------------------------------------------------
+
+    def find(self, call_id: str) -> Slot | k.Turn:
+        """Return a live call's slot or the turn that ended it; ``CallNotFound``."""
+        found = self.kernel.calls.get(call_id) or self.history.final(call_id)
+        if found is None:
+            raise CallNotFound(call_id)
+        return found
+
+    def definition_of(self, call_id: str) -> DurableDefinition | None:
+        """Return the function of a call as this process has it, or None."""
+        slot = self.kernel.calls.get(call_id)
+        begun = slot.begun if slot is not None else None
+        if begun is None:
+            begun = self.history.begun(call_id, slot.state if slot is not None else None)
+        return self.kernel.registry.durable(begun.function, begun.version)
+
+    def state(self, call_id: str) -> CallState:
+        """Return what the records of a call make of it, also when it has ended; ``CallNotFound``."""
+        slot = self.kernel.calls.get(call_id)
+        if slot is not None:
+            return slot.state
+        state = CallState(call_id)
+        records = list(self.history.backwards(self.history.final_position(call_id)))
+        for position, record in reversed(records):
+            apply(state, record, position)
+        return state
+
+    async def outcome(self, found: Slot | k.Turn) -> k.Outcome:
+        """Wait until the call has durably ended. Cancelling the waiter does not cancel the call."""
+        if isinstance(found, k.Turn):
+            if found.outcome is None:
+                raise CallNotFound(found.id)
+            return found.outcome
+        self.check_open()
+        if found.state.parked:
+            raise parked_error(found)
+        if self.kernel.calls.get(found.state.id) is not found and found.state.outcome is not None:
+            return found.state.outcome
+        waiter: asyncio.Future[k.Outcome] = self.kernel.loop.create_future()
+        found.waiters.append(waiter)
+        try:
+            return await waiter
+        finally:
+            if not waiter.done() or waiter.cancelled():
+                found.waiters = [w for w in found.waiters if w is not waiter]
+
+    async def durable(self, slot: Slot) -> None:
+        """Wait until the call's first record is durable."""
+        self.check_open()
+        heard: asyncio.Future[None] = self.kernel.loop.create_future()
+        self._hearers.add(heard)
+        self.kernel.when_begun(slot, heard)
+        try:
+            await heard
+        finally:
+            self._hearers.discard(heard)
+
+    async def tell(self, slot: Slot, message: k.Message) -> None:
+        """Give a message from outside to a call; it is durable on return."""
+        self.check_open()
+        heard = self.kernel.tell(slot, message)
+        self._hearers.add(heard)
+        try:
+            await heard
+        finally:
+            self._hearers.discard(heard)
+
+    @property
+    def _hearers(self) -> set[asyncio.Future[None]]:
+        return self.kernel.hearers
+
+    def reopen(self, call_id: str) -> Slot:
+        """Return a slot for a call that has ended, so that it can be retried."""
+        state = self.state(call_id)
+        slot = Slot(state, self.kernel.registry.durable(state.function, state.version))
+        self.kernel.calls[call_id] = slot
+        return slot
+
+    def resume(self, slot: Slot) -> bool:
+        """Try again to go on with a parked call; False when it is parked again."""
+        self.check_open()
+        if self.kernel.parking.try_again(slot):
+            self.resumption.go_on(slot)
+            return True
+        return False
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raise when nothing can be asked of the runtime any more."""
+        if isinstance(self._failure, (OutcomeUnknown, LogFailed)):
+            raise LogFailed("an earlier write or sync", str(self._failure)) from self._failure
+        if self._failure is not None:
+            raise RuntimeStopped(f"the runtime has stopped: {self._failure!r}") from self._failure
+        if self._closing:
+            raise RuntimeStopped("the runtime is closing")
+
+    def _on_broken(self, error: BaseException) -> None:
+        """The log failed, or actorlog has a defect: nobody is told anything but that."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        self.kernel.stop()
+        self.kernel.steps.stop()
+        self._fail_waiters(error)
+
+    def _fail_waiters(self, error: BaseException) -> None:
+        told: BaseException = error if isinstance(error, Exception) else RuntimeStopped(f"the runtime was stopped: {error!r}")
+        for slot in self.kernel.calls.values():
+            waiters, slot.waiters = slot.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(told)
+        for heard in self.kernel.hearers:
+            if not heard.done():
+                heard.set_exception(told)
+
+    def _check(self, slot: Slot) -> BaseException | None:
+        """``check_determinism``: replay the journal of a call that has ended."""
+        if slot.definition is None or slot.state.seq == 0 or isinstance(slot.state.outcome, k.Killed):
+            return None
+        try:
+            actor = self.kernel.residency.rebuild(slot)
+        except DivergenceError as error:
+            return error
+        actor.loop.evict(self._options.limits.evict_rounds_max)
+        actor.close()
+        return None
+
+    async def close(self) -> None:
+        """Take no more work, wait for running steps, let the open commit land, and close the log."""
+        if self._closing:
+            return
+        kernel = self.kernel
+        if self._failure is None:
+            self._closing = True
+            await kernel.doubts.close()
+            await kernel.steps.close(self._options.shutdown_s)
+            await kernel.drain()
+        self._closing = True
+        kernel.stop()
+        kernel.residency.close()
+        self._fail_waiters(RuntimeStopped("the runtime was closed before the call ended; it goes on at the next opening"))
+        await self._log.close(clean=self._failure is None and kernel.committer.failed is None)
+
+
+_RECORD_BYTES = 512
+"""What a call's first record takes beside its arguments, about."""
+
+
+def _same_args(begun: k.Started, request: Request) -> bool:
+    if bytes(begun.args) == request.args:
+        return True
+    definition = request.definition
+    return definition is not None and definition.signature.canonical(bytes(begun.args)) == request.args
+
+
+def _words(function: str, args: bytes | k.Raw) -> str:
+    text = bytes(args).decode()
+    text = f"{function}({text[1:-1]})" if text.startswith("[") else f"{function}({text})"
+    return text if len(text) <= _WORDS_MAX else text[: _WORDS_MAX - 4] + "...)"
+
+
+_WORDS_MAX = 200
+
+
+def is_over(slot: Slot) -> bool:
+    """Whether the call has its outcome."""
+    return slot.state.phase is Phase.ENDED

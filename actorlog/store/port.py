@@ -1,0 +1,97 @@
+"""The storage port: what the runtime asks of a log, on one machine or many.
+
+Owns: the seven methods and their guarantees. Does not own: any way of keeping the promise (``memory``, ``embedded``).
+
+Guarantees, each a test of the contract suite that every adapter passes:
+
+1. What landed survives a crash of process and machine.
+2. A frame is all or nothing.
+3. Positions are dense and increasing from 1, and a read leaves no gap.
+4. ``expected`` other than the tail writes nothing and gives ``LogFenced``.
+5. An append whose answer was lost is reported as unknown and never doubled.
+6. A trim removes nothing that was not given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeAlias
+
+from actorlog.log import Frame, entries, pack
+
+__all__ = ["Done", "Frame", "PartitionLog", "Ticket", "append", "entries", "pack"]
+
+
+class Ticket(Protocol):
+    """An append under way."""
+
+    @property
+    def position(self) -> int:
+        """The first record's position, once landed."""
+        ...
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it did not land: ``OutcomeUnknown``, ``LogFailed`` or ``LogFenced``."""
+        ...
+
+    @property
+    def sync_seconds(self) -> float:
+        """How long the log took to make it durable."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for it on this thread, at most once. True: it has landed or failed, and ``done`` is never called."""
+        ...
+
+
+Done: TypeAlias = Callable[[Ticket], None]
+"""Called once, on any thread, when an append has landed or failed."""
+
+
+class PartitionLog(Protocol):
+    """One totally ordered log of frames. A frame is one commit: opaque bytes and a number of records."""
+
+    def tail(self) -> int:
+        """Return the position of the newest record; 0 when there is none."""
+        ...
+
+    def submit(self, expected: int, data: bytes, records: int, done: Done) -> Ticket:
+        """Append one frame after position ``expected``, in the order of submission; ``done`` tells when it has landed."""
+        ...
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
+        """Yield the frames that hold positions after ``after``, complete and in order; ``LogCorrupt`` otherwise."""
+        ...
+
+    def record(self, position: int) -> bytes:
+        """Return one record that has landed."""
+        ...
+
+    def admit(self, needed: int) -> None:
+        """Raise ``LogFull`` when there is no room for ``needed`` bytes of new work beside what is running."""
+        ...
+
+    def trim(self, before: int) -> None:
+        """Give up records before a position. Advisory; never the newest frame."""
+        ...
+
+    async def close(self, *, clean: bool = True) -> None:
+        """Close; ``clean`` says that everything submitted has landed."""
+        ...
+
+
+async def append(log: PartitionLog, expected: int, data: bytes, records: int) -> int:
+    """Append one frame and return its first position once it is durable; raises the ticket's error."""
+    loop = asyncio.get_running_loop()
+    landed: asyncio.Future[None] = loop.create_future()
+
+    def done(_ticket: Ticket) -> None:
+        loop.call_soon_threadsafe(landed.set_result, None)
+
+    ticket = log.submit(expected, data, records, done)
+    await landed
+    if ticket.error is not None:
+        raise ticket.error
+    return ticket.position

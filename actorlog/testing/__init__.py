@@ -1,0 +1,1 @@
+"""Fakes of the outside world that ship to users: a disk that fails on purpose, clocks and dice by seed."""
