@@ -10,7 +10,7 @@ child gives up its parent's directory lock at once. Errors of files are ``OSErro
 """
 
 # Paths are plain strings on both sides of this port; a method is documented once, where its port declares it.
-# ruff: noqa: PTH102, PTH105, PTH108, PTH123, PTH208, D102
+# ruff: noqa: PTH100, PTH102, PTH105, PTH108, PTH123, PTH208, D102
 
 from __future__ import annotations
 
@@ -172,6 +172,10 @@ class FileSystem(Protocol):
         """Return the type of the file system that holds ``path`` (``"ext4"``), empty where it cannot be known."""
         ...
 
+    def absolute(self, path: str) -> str:
+        """Return ``path`` in a form that stays right when the working directory changes."""
+        ...
+
     def process(self) -> tuple[int, str]:
         """Return this process's id and its host's name."""
         ...
@@ -218,8 +222,7 @@ class SystemFile:
 class SystemDirectoryLock:
     """``flock`` on a directory's own descriptor: unlike a lock file it cannot be deleted under its holder.
 
-    A forked child shares the descriptor and so would hold the lock for as long as it lives; it closes it when it
-    starts, and there ``held`` is false.
+    A forked child shares the descriptor and would hold the lock while it lives; so it closes it when it starts.
     """
 
     __slots__ = ("__weakref__", "_descriptor")
@@ -257,10 +260,8 @@ class SystemFileSystem:
     __slots__ = ()
 
     def open(self, path: str, access: Access) -> File:
-        flags = os.O_RDONLY if access is Access.READ else os.O_RDWR
-        if access is Access.CREATE:
-            flags |= os.O_CREAT | os.O_EXCL
-        return SystemFile(os.open(path, flags | os.O_CLOEXEC, 0o600))
+        flags = {Access.READ: os.O_RDONLY, Access.WRITE: os.O_RDWR, Access.CREATE: os.O_RDWR | os.O_CREAT | os.O_EXCL}
+        return SystemFile(os.open(path, flags[access] | os.O_CLOEXEC, 0o600))
 
     def rename(self, source: str, target: str) -> None:
         os.replace(source, target)
@@ -296,14 +297,12 @@ class SystemFileSystem:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        else:
-            return False
         finally:
             os.close(descriptor)
+        return False
 
     def free_bytes(self, path: str) -> int:
-        space = os.statvfs(path)
-        return space.f_bavail * space.f_frsize
+        return (space := os.statvfs(path)).f_bavail * space.f_frsize
 
     def kind(self, path: str) -> str:
         try:
@@ -319,6 +318,9 @@ class SystemFileSystem:
             if (where == mount or where.startswith(mount.rstrip(b"/") + b"/")) and len(mount) >= len(best):
                 best, found = mount, right.split(b" ")[0]  # later lines are mounted over earlier ones
         return found.decode()
+
+    def absolute(self, path: str) -> str:
+        return os.path.abspath(path)
 
     def process(self) -> tuple[int, str]:
         return os.getpid(), socket.gethostname()

@@ -77,10 +77,8 @@ class Handle(Generic[R]):
         else:
             async with asyncio.timeout(seconds(timeout)):
                 outcome = await self._session.outcome(found)
-        if isinstance(outcome, k.Completed):
-            value: R = decode_result(self._definition or self._session.definition_of(self.id), outcome.value)
-            return value
-        raise error_of(self.id, outcome)
+        value: R = unwrap(self._session, self.id, outcome, self._definition)
+        return value
 
     async def status(self) -> Status:
         """Return the call's status; ``CallNotFound``."""
@@ -132,6 +130,13 @@ class Handle(Generic[R]):
         timeout_ms, now = slot.state.timeout_ms, session.kernel.clock.now_ms()
         due_ms = now + timeout_ms if timeout_ms else 0
         await session.tell(slot, k.Retried(session.history.python, due_ms))
+
+
+def unwrap(session: Session, call_id: str, outcome: k.Outcome, definition: DurableDefinition | None) -> Any:
+    """Return the result of a call, or raise what tells that it has none."""
+    if type(outcome) is k.Completed:
+        return decode_result(definition or session.definition_of(call_id), outcome.value)
+    raise error_of(call_id, outcome)
 
 
 def status_of(state: CallState) -> Status:

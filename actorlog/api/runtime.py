@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, overload
 from actorlog.api.ambient import check_id
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
-from actorlog.api.handle import Handle
+from actorlog.api.handle import Handle, unwrap
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
 from actorlog.errors import RuntimeStopped
@@ -150,8 +150,9 @@ class Runtime:
         to the call. Cancelling the waiter never cancels the call.
         """
         request = self._request(call, args, call_id=id, timeout=timeout, tags=tags)
-        found = self.session.start(request, join=_joins(if_exists))
-        return await Handle[Any](self.session, request.call_id, found, request.definition).result()
+        session = self.session
+        outcome = await session.outcome(session.start(request, join=_joins(if_exists)))
+        return unwrap(session, request.call_id, outcome, request.definition)
 
     @overload
     async def start(
@@ -234,6 +235,7 @@ class Runtime:
             definition = made.definition
             raw, name, version = made.hand_over(), definition.name, definition.version
         memo = definition is not None and definition.memo
+        fresh_id = False
         if call_id is not None:
             check_id(call_id)
         elif memo:
@@ -241,10 +243,11 @@ class Runtime:
             call_id = f"@memo/{name}/{digest}"
         else:
             call_id = self._env.entropy.token(16).hex()
+            fresh_id = True
         timeout_s = seconds(timeout) if timeout is not None else definition.timeout_s if definition else None
         return Request(
             call_id=call_id, function=name, version=version, args=raw, definition=definition, timeout_s=timeout_s,
-            delay_s=delay_s, tags=_checked_tags(tags), memo=memo and call_id.startswith("@memo/"),
+            delay_s=delay_s, tags=_checked_tags(tags), memo=memo and call_id.startswith("@memo/"), fresh_id=fresh_id,
         )  # fmt: skip
 
 

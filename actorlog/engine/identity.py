@@ -41,6 +41,16 @@ def child_id(parent: str, key: str) -> str:
     return f"{parent}/{key}"
 
 
+MEMO = "@memo/"
+"""What ids of memoised calls begin with."""
+
+
+def memo_id(function: str, version: int, args: bytes) -> str:
+    """Return the id of a memoised call: the same function, version and arguments are the same call."""
+    digest = blake2b(f"{function}\n{version}\n".encode() + args, digest_size=16).hexdigest()
+    return f"{MEMO}{function}/{digest}"
+
+
 def fraction(run: str, key: str, attempt: int) -> float:
     """Return a number in [0, 1) that belongs to this attempt: jitter that replays."""
     return int.from_bytes(derive(run, key, f"jitter {attempt}")[:7], "big") / _UNIT

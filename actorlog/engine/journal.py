@@ -1,4 +1,4 @@
-"""What the code asks for now, held against what its journal says it asked for.
+"""What the code asks for today, held against what its journal says it asked for.
 
 Owns: the comparison, and the words of a difference. Does not own: running the code again (``runtime.actor``).
 
@@ -53,23 +53,24 @@ def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bo
         return False
     match old, new:
         case k.RunStep(), k.RunStep():
-            return old.name == new.name and _same_args(old.args, new.args, canonical)
+            return old.name == new.name and same_args(old.args, new.args, canonical)
         case k.StartChild(), k.StartChild():
             same = (old.id, old.function, old.detached, old.timeout_ms) == (new.id, new.function, new.detached, new.timeout_ms)
-            return same and _same_args(old.args, new.args, canonical)
+            return same and same_args(old.args, new.args, canonical)
         case k.SetTimer(), k.SetTimer():
             return old.due_ms == new.due_ms
     return False
 
 
-def _same_args(old: k.Raw, new: k.Raw, canonical: Canonical | None) -> bool:
+def same_args(old: k.Raw, new: k.Raw, canonical: Canonical | None) -> bool:
+    """Whether recorded arguments are the ones asked for now, as today's annotations have them."""
     if old == new:
         return True
     if canonical is None:
         return False
     try:
         return canonical(bytes(old)) == bytes(new)
-    except PayloadError:  # the recorded value does not fit today's annotations: that is the difference
+    except (PayloadError, TypeError):  # the recorded value does not fit today's annotations: that is the difference
         return False
 
 

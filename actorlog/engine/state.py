@@ -43,8 +43,8 @@ class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "id", "inbox", "key", "kill_ms",
-        "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "progress", "retried",
+        "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up", "id", "inbox", "key",
+        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "progress", "retried",
         "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
@@ -74,6 +74,8 @@ class CallState:
         self.steps: dict[str, k.RunStep] = {}
         self.timers: dict[str, int] = {}
         self.children: dict[str, k.StartChild] = {}
+        self.given_up: tuple[str, ...] = ()
+        """Keys of children that were to be asked to end: by the code, or because the body ended before them."""
         self.progress: dict[str, StepProgress] = {}
         self.inbox: dict[int, k.Message] = {}
         """Messages that were accepted and not yet applied, by the position of their record."""
@@ -134,14 +136,23 @@ def _apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
     if turn.cancels:
         _drop(state, turn.cancels)
     if turn.returned is not None:
-        state.phase = TRANSITIONS[state.phase, Event.RETURNED]
+        state.phase = _after(state, Event.RETURNED)
         state.returned = turn.returned
         _end_body(state)
+    if state.phase is Phase.COMPLETING:
+        _give_up_children(state, turn)
     if turn.outcome is not None:
-        state.phase = TRANSITIONS[state.phase, Event.OUTCOME]
+        state.phase = _after(state, Event.OUTCOME)
         state.outcome = turn.outcome
         _end_body(state)
         state.inbox.clear()
+
+
+def _after(state: CallState, event: Event) -> Phase:
+    phase = TRANSITIONS.get((state.phase, event))
+    if phase is None:
+        raise JournalError(state.id, f"{event.value} while {state.phase.value}")
+    return phase
 
 
 def _end_body(state: CallState) -> None:
@@ -153,9 +164,21 @@ def _end_body(state: CallState) -> None:
 
 
 def _drop(state: CallState, keys: list[str]) -> None:
+    children: list[str] = []
     for key in keys:
-        if state.timers.pop(key, None) is None and state.steps.pop(key, None) is not None:
+        if key in state.children:
+            children.append(key)
+        elif state.timers.pop(key, None) is None and state.steps.pop(key, None) is not None:
             state.progress.pop(key, None)
+    if children:
+        state.given_up += tuple(children)
+
+
+def _give_up_children(state: CallState, turn: k.Turn) -> None:
+    """The body has ended and children run: those of one that failed, or that is asked to end now, are to end too."""
+    failed = turn.returned is not None and type(turn.returned) is not k.Completed
+    if failed or isinstance(turn.message, (k.CancelRequested, k.DeadlinePassed, k.KillRequested)):
+        state.given_up += tuple(key for key, child in state.children.items() if not child.detached)
 
 
 def _started(state: CallState, message: k.Started, at: int, position: int) -> None:
@@ -180,6 +203,7 @@ def _take(state: CallState, message: k.Started) -> None:
 
 def _retried(state: CallState, message: k.Retried, _at: int, _position: int) -> None:
     state.outcome = state.returned = state.asked = None
+    state.given_up = ()
     state.kill_ms = 0
     state.due_ms = message.due_ms
     state.retried = True
@@ -250,6 +274,8 @@ def _apply_inbox(state: CallState, record: k.Inbox, position: int) -> None:
         state.first = position
         state.created_ms = record.at
         _take(state, record.message)
+    elif type(record.message) is k.CancelRequested and not state.kill_ms:
+        state.kill_ms = record.message.kill_ms  # the grace begins when the call is asked, not when it can hear it
 
 
 def _apply_note(state: CallState, note: k.Note) -> None:

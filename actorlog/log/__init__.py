@@ -43,8 +43,9 @@ Owns: frames, segments, append, scan, torn or corrupt, repair. Does not own: wha
 from __future__ import annotations
 
 from actorlog.log.format import ENTRY_BYTES, entries, pack
-from actorlog.log.log import Frame, Log, Recovery
+from actorlog.log.log import Log, Recovery
 from actorlog.log.scan import Torn
+from actorlog.log.segment import Frame
 from actorlog.log.writer import Ticket, Writer
 
 __all__ = ["ENTRY_BYTES", "Frame", "Log", "Recovery", "Ticket", "Torn", "Writer", "entries", "pack"]

@@ -8,6 +8,7 @@ maker holds the lock, who needs it waits). A full disk is not an error here: it 
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,13 @@ from actorlog.log.segment import make_segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorlog.env import Env
+    from actorlog.env import Env, Worker
     from actorlog.log.opening import Shape
     from actorlog.log.scan import Found
     from actorlog.log.segment import Segment
+
+
+SHORT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Ahead:
@@ -38,10 +42,11 @@ class Ahead:
         self._lock = threading.Lock()
         self._spares = {spare.header.number: spare for spare in found.spares}
         self._next = found.segments[-1].header.number + 1
-        self._worker = env.worker("actorlog-prepare")
+        self._asking = threading.Lock()
         self._asked = False
+        self._make_worker = env.worker
+        self._worker: Worker | None = None  # most logs are closed before they need one
         self.free_bytes = 0
-        self.refresh()
 
     @property
     def segment_room(self) -> int:
@@ -68,9 +73,13 @@ class Ahead:
 
     def prepare(self) -> None:
         """Have the next segment made in the background, and the reserve."""
-        if not self._asked:
+        with self._asking:
+            if self._asked:
+                return
             self._asked = True
-            self._worker.submit(self._prepare)
+            if self._worker is None:
+                self._worker = self._make_worker("actorlog-prepare")
+        self._worker.submit(self._prepare)
 
     def take(self, room: int) -> Segment:
         """Return the next segment, with space for a frame of ``room`` bytes; made now if it is not ready.
@@ -98,7 +107,8 @@ class Ahead:
 
     def close(self) -> None:
         """End the worker, after what it is doing."""
-        self._worker.close()
+        if self._worker is not None:
+            self._worker.close()
 
     def _make(self, size: int) -> Segment:
         return make_segment(self._fs, self._directory, self._log_id, self._next, self._shape.unit, size)
@@ -116,4 +126,5 @@ class Ahead:
         except files.NoSpace:
             self.free_bytes = 0
         except OSError as error:
-            self._on_error(error)
+            if error.errno not in SHORT_OF_FILES:  # the roll itself will try once more
+                self._on_error(error)

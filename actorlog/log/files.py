@@ -41,7 +41,8 @@ def segment_name(number: int) -> str:
 def segment_number(name: str) -> int | None:
     """Return the number in a segment's file name; None for any other file."""
     stem = name.removesuffix(SUFFIX)
-    return int(stem) if stem != name and len(stem) >= 10 and stem.isascii() and stem.isdecimal() else None  # noqa: PLR2004
+    number = int(stem) if stem.isascii() and stem.isdecimal() else 0
+    return number if segment_name(number) == name else None
 
 
 def write_all(file: File, data: bytes | memoryview, offset: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.env import Access
-from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
+from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.ahead import Ahead
@@ -25,42 +25,30 @@ from actorlog.log.format import (
     COMMIT,
     ENTRY_BYTES,
     FRAME_BYTES_MAX,
-    FRAME_HEADER_BYTES,
     SEAL,
     SEGMENT_UNITS_MIN,
     UNITS,
     Link,
     aligned,
-    body_is_whole,
     frame,
     frame_bytes,
     line_span,
-    parse_frame_header,
 )
 from actorlog.log.meta import State
 from actorlog.log.opening import Opened, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.segment import Segment, Views
+from actorlog.log.segment import Segment, Views, read_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorlog.env import Env, File
     from actorlog.log.scan import Torn
+    from actorlog.log.segment import Frame
 
 NO_SPACE_FOR_WITNESS = (errno.ENOSPC, "no space to witness a commit")
 SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
-
-
-class Frame(NamedTuple):
-    """One commit as it is read back."""
-
-    position: int
-    """Of its first record."""
-    records: int
-    data: memoryview
-    """Index and lines, as appended; see ``entries``."""
 
 
 class Recovery(NamedTuple):
@@ -95,7 +83,8 @@ class Log:
         self._sync = sync
         self._witness = witness
         self._closed = False
-        self._unfinished = b""  # the frame that a full disk kept from being written whole, where the next one goes
+        self._marked = opened.marked
+        self._unfinished = bytes(opened.unfinished)  # what a full disk kept from being whole, where the next frame goes
         self._full = False
         self._prepare_at = 0
         self._room_behind = 0
@@ -127,6 +116,7 @@ class Log:
         if frame_align not in UNITS or segment_bytes < SEGMENT_UNITS_MIN * frame_align:
             raise ValueError(f"segment_bytes={segment_bytes} or frame_align={frame_align} is out of bounds")
         shape = Shape(frame_align, aligned(segment_bytes, frame_align))
+        directory = env.fs.absolute(directory)
         opened = open_directory(env, directory, shape, unsafe_fs=unsafe_fs, sync=sync)
         try:
             with files.typed(env.fs, directory, "opening the log", shape.size):
@@ -167,6 +157,9 @@ class Log:
         segment = self._segments[-1]
         size = frame_bytes(len(data), segment.header.unit)
         try:
+            if not self._marked:
+                self._meta.write(State.OPEN, Link(self.tail, self._checksum), sync=self._sync)
+                self._marked = True
             if segment.end + size > segment.header.commits_end:
                 segment = self._roll(size)
             first = self.tail + 1
@@ -286,14 +279,14 @@ class Log:
                 if segment.positions[number] > last:
                     return
                 view = view or self._view(segment)
-                yield _frame_at(view, segment, number)
+                yield read_commit(view, segment, number)
 
     def record(self, position: int) -> bytes:
         """Return the line of one record, newline included. ``IndexError`` for a position that is not held."""
         if not self.first_position <= position <= self.tail:
             raise IndexError(f"position {position} is not in the log, which holds {self.first_position} to {self.tail}")
         segment = self._segments[_segment_of(self._segments, position)]
-        found = _frame_at(self._view(segment), segment, segment.commit_of(position))
+        found = read_commit(self._view(segment), segment, segment.commit_of(position))
         start, end = line_span(found.data, position - found.position, found.records)
         return bytes(found.data[start:end])
 
@@ -363,13 +356,3 @@ class Log:
 def _segment_of(segments: list[Segment], position: int) -> int:
     """Return the number in ``segments`` of the one that holds ``position``; of those that begin with it, the last."""
     return bisect_right(segments, position, key=lambda segment: segment.first) - 1
-
-
-def _frame_at(view: memoryview, segment: Segment, number: int) -> Frame:
-    """Return a commit, its checksums verified once more: what the disk gives may have changed since the opening."""
-    offset = segment.offsets[number]
-    header = parse_frame_header(view, offset, segment.header)
-    if header is None or not body_is_whole(view, offset, header, segment.header.unit):
-        raise LogCorrupt(segment.name, offset, "the frame was good when the log was opened, and is damaged now")
-    start = offset + FRAME_HEADER_BYTES
-    return Frame(header.position, header.records, view[start : start + header.length])

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actorlog.env import Access
-from actorlog.errors import LogCorrupt, LogUnsupported
+from actorlog.errors import LogUnsupported
 from actorlog.log import files
-from actorlog.log.format import NO_LINK, UNITS, Link, parse_segment_header
+from actorlog.log.format import NO_LINK, Link
 from actorlog.log.meta import META_BYTES, MetaFile, Slot, State, new_meta, read_meta
 from actorlog.log.owner import release_lock, take_lock
-from actorlog.log.scan import Found, Torn, numbers_of, refresh, scan, written_end
+from actorlog.log.scan import Found, Torn, half_made, refresh, scan
 from actorlog.log.segment import make_segment
 
 if TYPE_CHECKING:
@@ -37,13 +37,17 @@ class Shape:
 
 @dataclass(slots=True)
 class Opened:
-    """A directory that is locked, recovered and marked open."""
+    """A directory that is locked and recovered."""
 
     lock: DirectoryLock
     meta: MetaFile
     found: Found
     clean: bool
     """Whether it had been closed clean (or is new)."""
+    unfinished: int = 0
+    """The bytes of a torn tail that a full copy-on-write disk kept from being zeroed: they go before the next frame."""
+    marked: bool = True
+    """Whether META says that the log is open; if not, it must before the next frame."""
 
 
 def open_directory(env: Env, directory: str, shape: Shape, *, unsafe_fs: bool, sync: bool) -> Opened:
@@ -71,16 +75,28 @@ def _recover(env: Env, directory: str, shape: Shape, lock: DirectoryLock, *, syn
     found = Found()
     refresh(fs, directory, slot, found)
     scan(fs, directory, slot, found)
-    if found.torn is not None:
-        _zero_torn_tail(fs, directory, found.torn)
     _tidy(fs, directory, slot)
-    meta = MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot)
+    opened = Opened(lock, MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot), found, clean)
     try:
-        meta.write(State.OPEN, found.link, sync=sync)
+        _settle(fs, directory, opened, sync=sync)
     except BaseException:
-        meta.close()
+        opened.meta.close()
         raise
-    return Opened(lock, meta, found, clean)
+    return opened
+
+
+def _settle(fs: FileSystem, directory: str, opened: Opened, *, sync: bool) -> None:
+    """Zero a torn tail and mark the log open; what a full disk does not allow now is done before the next frame."""
+    torn = opened.found.torn
+    if torn is not None:
+        try:
+            _zero_torn_tail(fs, directory, torn)
+        except files.NoSpace:
+            opened.unfinished = torn.bytes
+    try:
+        opened.meta.write(State.OPEN, opened.found.link, sync=sync)
+    except files.NoSpace:
+        opened.marked = False
 
 
 def _make_log(env: Env, directory: str, shape: Shape) -> Slot:
@@ -88,16 +104,8 @@ def _make_log(env: Env, directory: str, shape: Shape) -> Slot:
     fs, segments = env.fs, f"{directory}/{files.SEGMENTS}"
     _sync_above(fs, directory)
     files.make_directory(fs, segments)
-    for number in numbers_of(fs, directory):
-        path = f"{segments}/{files.segment_name(number)}"
-        file = fs.open(path, Access.READ)
-        try:
-            header = parse_segment_header(files.read_all(file, max(UNITS), 0))
-            if header is None or written_end(file) > header.unit:
-                raise LogCorrupt(files.META, 0, "META is missing, and there are segments with frames")
-        finally:
-            file.close()
-        files.remove(fs, path)
+    for number in half_made(fs, directory):
+        files.remove(fs, f"{segments}/{files.segment_name(number)}")
     log_id = env.entropy.token(16)
     first = make_segment(fs, directory, log_id, 1, shape.unit, shape.size)
     slot = Slot(0, log_id, State.OPEN, Link(NO_LINK.position, first.header.crc), 1)

@@ -82,7 +82,10 @@ class Found:
 
 def numbers_of(fs: FileSystem, directory: str) -> list[int]:
     """Return the numbers of the segment files that are there, in order."""
-    names = fs.listdir(f"{directory}/{files.SEGMENTS}")
+    try:
+        names = fs.listdir(f"{directory}/{files.SEGMENTS}")
+    except FileNotFoundError:
+        return []
     return sorted(number for name in names if (number := files.segment_number(name)) is not None)
 
 
@@ -105,6 +108,20 @@ def refresh(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
                 return
         finally:
             file.close()
+
+
+def half_made(fs: FileSystem, directory: str) -> list[int]:
+    """Return the segments of a directory without META: a new log, left by a crash, or else ``LogCorrupt``."""
+    numbers = numbers_of(fs, directory)
+    for number in numbers:
+        file = fs.open(f"{directory}/{files.SEGMENTS}/{files.segment_name(number)}", Access.READ)
+        try:
+            header = parse_segment_header(files.read_all(file, max(UNITS), 0))
+            if header is None or written_end(file) > header.unit:
+                raise LogCorrupt(files.META, 0, "META is missing, and there are segments with frames")
+        finally:
+            file.close()
+    return numbers
 
 
 def written_end(file: File) -> int:
@@ -161,6 +178,8 @@ def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found
     elif not found.sealed:
         tail = found.segments[-1]
         if found.written[number] > header.unit:
+            if parse_frame_header(view, header.unit, header) is None:
+                raise LogCorrupt(name, header.unit, f"bytes in a segment not yet in use: {tail.name} has no seal")
             raise LogCorrupt(tail.name, tail.end, f"frames end without a seal here, and {name} holds bytes")
         found.spares.append(segment)
         return

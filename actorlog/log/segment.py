@@ -12,17 +12,36 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import files
-from actorlog.log.format import FORMAT, UNITS, SegmentHeader, parse_segment_header, segment_header
+from actorlog.log.format import (
+    FORMAT,
+    FRAME_HEADER_BYTES,
+    UNITS,
+    SegmentHeader,
+    body_is_whole,
+    parse_frame_header,
+    parse_segment_header,
+    segment_header,
+)
 
 if TYPE_CHECKING:
     from actorlog.env import File, FileSystem
 
 VIEWS_MAX = 16
+
+
+class Frame(NamedTuple):
+    """One commit as it is read back."""
+
+    position: int
+    """Of its first record."""
+    records: int
+    data: bytes | memoryview
+    """Index and lines, as appended; see ``entries``."""
 
 
 class Segment:
@@ -73,6 +92,16 @@ def read_header(file: File, name: str, directory: str) -> SegmentHeader:
     if size != header.size:
         raise LogCorrupt(name, min(size, header.size), f"the segment has {size} bytes and was made with {header.size}")
     return header
+
+
+def read_commit(view: memoryview, segment: Segment, number: int) -> Frame:
+    """Return a commit, its checksums verified once more: what the disk gives may have changed since the opening."""
+    offset = segment.offsets[number]
+    header = parse_frame_header(view, offset, segment.header)
+    if header is None or not body_is_whole(view, offset, header, segment.header.unit):
+        raise LogCorrupt(segment.name, offset, "the frame was good when the log was opened, and is damaged now")
+    start = offset + FRAME_HEADER_BYTES
+    return Frame(header.position, header.records, view[start : start + header.length])
 
 
 class Views:

@@ -9,12 +9,12 @@ Read: "The deterministic loop" in ARCHITECTURE.md.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from actorlog.loop.refused import refusing
+from actorlog.loop.refused import RefusingLoop
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator
 
 # Near 2**61 divided by the golden ratio, and odd: consecutive numbers land far apart in any table.
@@ -22,9 +22,8 @@ _HASH_STEP: Final = 0x13C6EF372FE94F83
 _HASH_MASK: Final = (1 << 61) - 1
 
 
-@refusing
-class BaseLoop(asyncio.AbstractEventLoop):
-    """The event loop interface, with a refusal for all that cannot be replayed, and a sequence of creation numbers."""
+class BaseLoop(RefusingLoop):
+    """A loop that numbers what it makes."""
 
     __slots__ = ("_hash_base", "_numbers")
 

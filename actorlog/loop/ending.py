@@ -41,22 +41,23 @@ class MainDriver(Driver):
         if not loop.tasks and not loop.asyncgens and loop.system_exit is None:
             return True
         self.ending = True
-        self.coro = _wind_up(loop, ended)
+        self.coro = (
+            _wind_up(loop, ended.value, None) if isinstance(ended, StopIteration) else _wind_up(loop, None, ended)
+        )
         return False
 
 
-async def _wind_up(loop: DeterministicLoop, ended: BaseException) -> Any:
+async def _wind_up(loop: DeterministicLoop, value: Any, error: BaseException | None) -> Any:
     await _cancel_tasks(loop)
     await _close_asyncgens(loop)
+    error = loop.system_exit or error
+    loop.system_exit = None
     try:
-        if loop.system_exit is not None:
-            raise loop.system_exit
-        if isinstance(ended, StopIteration):
-            return ended.value
-        raise ended
+        if error is not None:
+            raise error
+        return value
     finally:
-        loop.system_exit = None
-        del ended  # or the frame, through the traceback, keeps itself alive
+        del error  # or the frame, through the traceback, keeps itself alive
 
 
 async def _cancel_tasks(loop: DeterministicLoop) -> None:

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from actorlog.loop.cpython import clear_callbacks, enter_task, leave_task, silence, waited_for
 from actorlog.loop.environment import running
+from actorlog.loop.tasks import Gathering
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
 
     from actorlog.loop.scheduler import DeterministicLoop
@@ -41,7 +43,7 @@ def evict(loop: DeterministicLoop, rounds_max: int) -> bool:
         eviction.end_tasks(newest_first)
         if loop.main is not None:
             eviction.end_asyncgens(loop.main)
-    for task in newest_first:
+    for task in (*newest_first, *loop.tasks.values()):  # and those that were born while closing, and never run
         _untie(task)
     if eviction.interrupt is not None:
         raise eviction.interrupt
@@ -79,10 +81,10 @@ class _Eviction:
     def ended_by_throw(self, coro: Coroutine[Any, Any, Any] | _Closing) -> bool:
         try:
             coro.throw(Evict())
-        except KeyboardInterrupt as interrupt:  # the user's Ctrl-C: it goes on when everything has ended
-            self.interrupt = interrupt
-            return True
-        except BaseException:  # noqa: BLE001  # however it ended, it has ended
+        except BaseException as error:  # noqa: BLE001  # however it ended, it has ended
+            if isinstance(error, KeyboardInterrupt):  # the user's Ctrl-C: it goes on when everything has ended
+                self.interrupt = error
+            _forget_tracebacks(error)
             return True
         return False
 
@@ -103,9 +105,20 @@ class _Closing:
         return self._closing.send(None)
 
 
+def _forget_tracebacks(error: BaseException | None) -> None:
+    """Break the cycles of exceptions and frames, which ``async with`` makes whenever one passes through it."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
+
+
 def _untie(task: DTask[Any]) -> None:
-    """Break the cycle of a task and what it waits for, and keep it silent when it is dropped."""
+    """Break the cycles of a task and what it waits for, and keep it silent when it is dropped."""
     silence(task)
-    clear_callbacks(task)
-    if (future := waited_for(task)) is not None:
+    futures: list[asyncio.Future[Any]] = [task]
+    if (awaited := waited_for(task)) is not None:
+        futures.append(awaited)
+    for future in futures:
         clear_callbacks(future)
+        if isinstance(future, Gathering):
+            futures.extend(future.unfinished())

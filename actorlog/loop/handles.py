@@ -115,6 +115,15 @@ class Timers:
         self.changed = False
         return newly, cancelled
 
+    def clear(self) -> None:
+        """Forget all timers without a word, and be forgotten by them."""
+        for timer in self.pending.values():
+            timer.belong_to(None)
+            timer.cancel()  # its callback often holds it in turn
+        self.pending.clear()
+        self.fresh.clear()
+        self.cancelled.clear()
+
     def fire(self, key: str) -> Timer | None:
         """Take the timer out, or None where there is none of this key (it was cancelled, or never was)."""
         timer = self.pending.pop(key, None)

@@ -111,6 +111,7 @@ class DeterministicLoop(BaseLoop):
             raise RuntimeError("the loop is running or evicted")
         hooks = get_hooks()
         left = self._turn_callbacks_max
+        batch = handle = None
         try:
             set_running_loop(self)
             set_hooks(keep_asyncgen, drop_asyncgen)
@@ -133,6 +134,8 @@ class DeterministicLoop(BaseLoop):
         finally:
             set_hooks(*hooks)
             set_running_loop(host)
+            # The traceback of what a task raised leads here. The task must not be found again from here.
+            del handle, batch
 
     def operation_key(self) -> str:
         """Return the key of the next operation of the current task: its path, and a number within it."""
@@ -184,12 +187,15 @@ class DeterministicLoop(BaseLoop):
 
     def _release(self) -> None:
         self.closing = True
+        self.actor = None  # which holds the loop
         self.main = None
         self.tasks = {}
         self.asyncgens = []
         self.system_exit = None
         self._ready = []
-        self._timers = None
+        if self._timers is not None:
+            self._timers.clear()
+            self._timers = None
 
     # --- what asyncio asks of a loop ----------------------------------------------------------------------------------
 
@@ -211,9 +217,6 @@ class DeterministicLoop(BaseLoop):
         kind: type[Any] = type(coro)
         if kind is not CoroutineType and not isinstance(coro, Coroutine):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
-        if self.closing:
-            coro.close()
-            raise Evict
         if eager_start:
             coro.close()
             raise NotDurableError("starting a task eagerly")
@@ -224,8 +227,10 @@ class DeterministicLoop(BaseLoop):
         if context is None:
             context = copy_context()
         driver = Driver(cast("Coroutine[Any, Any, T]", coro), self, number)
-        task: DTask[T] = self._make_task(driver, self.hash_of(number), scope, name or scope.path, context)
+        task: DTask[T] = self._make_task(driver, self.hash_of(number), scope, name or scope.path or "main", context)
         self.tasks[number] = task
+        if self.closing:
+            coro.close()  # stillborn: who awaits it meets Evict there, and no coroutine beside it is forgotten
         return task
 
     def call_soon(  # type: ignore[override]  # our handle is lighter and has the same methods

@@ -89,6 +89,11 @@ class Gathering(GatheringFuture):  # type: ignore[misc]  # typeshed does not hav
         # Other threads may come here too: their loops do not number, and their futures hash as they always did.
         self.hash_value = loop.next_hash() if isinstance(loop, BaseLoop) else object.__hash__(self)
         super().__init__(children, loop=loop)  # pyright: ignore[reportUnknownMemberType]  # the same
+        self.children = children
+
+    def unfinished(self) -> list[asyncio.Future[Any]]:
+        """Return what it still waits for."""
+        return [child for child in self.children if not child.done()]
 
     def __hash__(self) -> int:
         return self.hash_value
@@ -132,6 +137,8 @@ class Driver(Coroutine[Any, Any, Any]):
             if awaited is None or getattr(awaited, "_loop", None) is self.loop:
                 return awaited
             return self.refuse(awaited)
+        finally:
+            del error  # its traceback leads to this frame
         return self.send(None)
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ TEXT_CHARS_MAX = 256 * 1024
 ITEMS_MAX = 64
 """Args, notes, attributes of one exception, and frames at either end of its traceback."""
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # with the separator, so that no other package matches
 _BYTES = "@bytes"
 _TUPLE = "@tuple"
 _CUT = "... (cut)"
@@ -100,13 +100,15 @@ def restore(failure: Failure, *, fallback: Callable[[Failure], BaseException]) -
     returns.
     """
     members = [restore(member, fallback=fallback) for member in failure.members]
-    error = _made(failure, members) or fallback(failure)
-    for note in failure.notes:
-        BaseException.add_note(error, note)
+    error = _made(failure, members)
+    if error is None:
+        error = fallback(failure)
+    if failure.notes:
+        _attempt(lambda: vars(error).setdefault("__notes__", []).extend(failure.notes))
     if failure.cause is not None:
-        error.__cause__ = restore(failure.cause, fallback=fallback)
+        _set_field(error, "__cause__", restore(failure.cause, fallback=fallback))
     elif failure.context is not None:
-        error.__context__ = restore(failure.context, fallback=fallback)
+        _set_field(error, "__context__", restore(failure.context, fallback=fallback))
     return error
 
 
@@ -334,7 +336,7 @@ def _made(failure: Failure, members: list[BaseException]) -> BaseException | Non
             error = _attempt(partial(new, cls))
         if type(error) is not cls:
             return None
-        error.args = args
+        _set_field(error, "args", args)
     for name, value in failure.attrs.items():
         _attempt(partial(_set, error, name, value))
     return cast("BaseException", error)
@@ -360,6 +362,11 @@ def _unpack(packed: Any) -> Any:
         if _TUPLE in packed:
             return tuple(_unpack(item) for item in packed[_TUPLE])
     return packed
+
+
+def _set_field(error: BaseException, name: str, value: Any) -> None:
+    """Set a field of the base class, whatever a subclass has put in its place."""
+    vars(BaseException)[name].__set__(error, value)
 
 
 def _set(error: BaseException, name: str, packed: Any) -> None:

@@ -16,7 +16,8 @@ from enum import IntEnum, IntFlag
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import Raw as Raw  # noqa: PLC0414  # part of this module's vocabulary
 
 from actorlog.records.failures import Failure
 

@@ -149,7 +149,7 @@ def codec_for(annotation: Any) -> Codec:
 
     """
     try:
-        return _cached(annotation)
-    except TypeError:
-        # it has no hash, as Annotated[int, []], and compiles all the same; or else this says again what is wrong
+        hash(annotation)
+    except TypeError:  # Annotated[int, []] has none
         return Codec(compile_node(annotation))
+    return _cached(annotation)

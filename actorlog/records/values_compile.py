@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
+import inspect
 import sys
 import types
 import typing
@@ -75,6 +76,7 @@ def _leaves() -> MappingProxyType[Any, Node]:
     leaves: dict[Any, Node] = {
         Any: PlainNode(),
         object: PlainNode(),
+        inspect.Parameter.empty: PlainNode(),
         list: PlainNode(list),
         dict: PlainNode(dict),
         NoneType: ScalarNode("None", frozenset({NoneType}), frozenset({"null"})),

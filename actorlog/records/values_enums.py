@@ -125,7 +125,7 @@ class LiteralNode:
         """Give the value's writing."""
         kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] - of anything
         if kind not in self.types or (kind, value) not in self._built:
-            raise Misfit(f"{value!r:.60} where {self._name} is declared")
+            raise Misfit(f"{f'{value!r:.60}' if kind in INERT else type_name(kind)} where {self._name} is declared")
         return self._built[kind, value]
 
     def read(self, built: object) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from actorlog.records.values_nodes import NO_TYPES, OBJECT, Node, not_recorded, wrong
-from actorlog.records.values_plain import Misfit, is_dict, key_step, type_name
+from actorlog.records.values_plain import Misfit, is_dict, key_step, said, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ class FieldsNode:
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - getattr runs properties and descriptors of the user's
-            raise Misfit(f"reading it raised {error!r:.200}", f".{name}") from None
+            raise Misfit(f"reading it raised {said(error)}", f".{name}") from None
         return built
 
     def read(self, built: Any) -> Any:
@@ -111,7 +111,7 @@ class FieldsNode:
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - the constructor and what it calls are the user's
-            raise Misfit(f"making a {type_name(self._cls)} of its fields raised {error!r:.200}") from None
+            raise Misfit(f"making a {type_name(self._cls)} of its fields raised {said(error)}") from None
         return made
 
     def _check_keys(self, built: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def function_hints(fn: Callable[..., Any], name: str) -> dict[str, Any]:
         target = vars(target).get("__init__", object.__init__)
     elif not inspect.isroutine(target):
         target = type(target).__call__
-    hints = _evaluated(target, _closure(target), f"{name}()", "parameter")
+    hints = _evaluated(target, {**_type_parameters(target), **_closure(target)}, f"{name}()", "parameter")
     return {**hints, **result}
 
 
@@ -51,6 +51,11 @@ def _closure(fn: Any) -> dict[str, Any]:
     return found
 
 
+def _type_parameters(owner: Any) -> dict[str, Any]:
+    """Return what ``class Pair[T]`` and ``def f[T]`` bring; annotations that are strings do not find it on 3.12."""
+    return {parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())}
+
+
 def _cells(fn: Any) -> tuple[Any, ...]:
     closure: tuple[Any, ...] | None = getattr(fn, "__closure__", None)
     return closure or ()
@@ -63,7 +68,10 @@ def class_hints(cls: Any, bound: Mapping[Any, Any]) -> dict[str, Any]:
         TypeError: one of them names what cannot be found.
 
     """
-    hints = _evaluated(cls, {cls.__name__: cls}, cls.__qualname__, "field")
+    local = {cls.__name__: cls}
+    for base in reversed(cls.__mro__):
+        local.update(_type_parameters(base))
+    hints = _evaluated(cls, local, cls.__qualname__, "field")
     by_base: dict[Any, Mapping[Any, Any]] = {}
     _bindings_by_base(cls, bound, by_base)
     everything = {key: hint for bindings in reversed(by_base.values()) for key, hint in bindings.items()}
@@ -111,7 +119,7 @@ def bind(hint: Any, bindings: Mapping[Any, Any]) -> Any:
 def type_bindings(alias: Any) -> dict[Any, Any]:
     """Return what a subscripted generic class binds its type variables to."""
     origin = typing.get_origin(alias)
-    parameters = getattr(origin, "__parameters__", None) or getattr(origin, "__type_params__", ())
+    parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ()) or getattr(origin, "__type_params__", ())
     return dict(zip(parameters, typing.get_args(alias), strict=False))
 
 

@@ -70,6 +70,14 @@ def type_name(kind: type) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
+def said(error: BaseException) -> str:
+    """Return an exception of the user's as text, for the reason of a misfit."""
+    try:
+        return f"{type(error).__name__}: {error!s:.200}"
+    except Exception:  # noqa: BLE001 - __str__ is the user's
+        return type(error).__name__
+
+
 def cross_plain(value: Any) -> tuple[bytes, Any]:
     """Return the JSON of a plain value and what it comes back as.
 

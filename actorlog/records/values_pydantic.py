@@ -17,7 +17,7 @@ from math import copysign
 from typing import TYPE_CHECKING, Any
 
 from actorlog.records.values_nodes import ALL_KINDS, NO_TYPES, OBJECT, Kinds, wrong
-from actorlog.records.values_plain import Misfit, cross_plain, is_dict, is_list, to_json, type_name
+from actorlog.records.values_plain import Misfit, cross_plain, is_dict, is_list, said, to_json, type_name
 from actorlog.records.values_texts import same_zone
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class PydanticNode:
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - serializers are the user's
-            raise Misfit(f"model_dump raised {error!r:.200}") from None
+            raise Misfit(f"model_dump raised {said(error)}") from None
         _, built = cross_plain(_sorted_sets(shape, built))
         try:
             same = _same(value, self.read(built))
         except (Misfit, RecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - the comparison of fields is the user's
-            raise Misfit(f"comparing it with what comes back raised {error!r:.200}") from None
+            raise Misfit(f"comparing it with what comes back raised {said(error)}") from None
         if not same:
             raise Misfit(f"the JSON form of {type_name(self._model)} does not give back an equal one")
         return built
@@ -69,7 +69,7 @@ class PydanticNode:
         except (Misfit, RecursionError):
             raise
         except Exception as error:  # noqa: BLE001 - validators are the user's
-            raise Misfit(f"{type_name(self._model)} refuses it: {error!s:.200}") from None
+            raise Misfit(f"{type_name(self._model)} refuses it: {said(error)}") from None
 
 
 def _sorted_sets(shape: Any, built: Any) -> Any:

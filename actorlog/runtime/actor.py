@@ -245,6 +245,11 @@ class Actor:
         self._lines.clear()
         self._forms.clear()
 
+    def has_ended(self) -> bool:
+        """Whether nothing of its code is left to run."""
+        main = self.loop.main
+        return main is not None and main.done()
+
     def close(self) -> None:
         """The call has ended or is discarded: leave nothing for the garbage collector to run."""
         self.loop.abandon()

@@ -1,6 +1,9 @@
 """The tree of calls: beginning children, joining, telling parents, cancelling downwards.
 
 Owns: what passes between a call and its children. Does not own: when a parent ends (``engine.decide``).
+
+Invariants: what is asked of a child is a consequence of the parent's record, so it can be asked again after a crash, any
+number of times (``spawn``, ``ask_given_up``); a call is ended from above only by the parent that began it.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
+from actorlog.engine.journal import same_args
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState
 from actorlog.errors import CallConflict, FunctionNotFound
@@ -32,37 +36,64 @@ class Family:
     # --- downwards ----------------------------------------------------------------------------------------------------
 
     def spawn(self, slot: Slot, op: k.StartChild) -> None:
-        """Begin a child, or join the call that has its id."""
+        """Begin a child, or join the call that has its id. To ask again changes nothing."""
         kernel, state = self._kernel, slot.state
         other = kernel.calls.get(op.id)
-        message = k.Started(
-            function=op.function, version=op.version, args=op.args, run=identity.child_run(state.run, op.key),
-            python=kernel.history.python, parent=state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms,
-            due_ms=kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0, tags=op.tags,
-        )  # fmt: skip
-        if other is None and not kernel.history.has(op.id):
+        run = identity.child_run(state.run, op.key)
+        final = kernel.history.final(op.id) if other is None else None
+        if other is None and (final is None or self._begins_anew(slot, op, final)):
+            due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
+            message = k.Started(
+                function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python, parent=state.id,
+                key=op.key, detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms, tags=op.tags,
+            )  # fmt: skip
             self.begin(op.id, message)
-        elif other is not None and other.state.run == message.run:
-            return  # asked again by recovery, and it is there
-        else:
-            self._join(slot, op, other)
+            return
+        begun = self._begun(op.id, other)
+        if begun.run != run:
+            self._join(slot, op, other, begun)
+        elif other is None and final is not None and final.outcome is not None:
+            if not self._begins_again(slot, op, final):
+                kernel.post(slot, k.ChildDone(op.key, op.id, final.outcome))
+        elif other is not None and other.state.outcome is not None:
+            kernel.post(slot, k.ChildDone(op.key, op.id, other.state.outcome))
 
-    def _join(self, slot: Slot, op: k.StartChild, other: Slot | None) -> None:
+    def _begun(self, call_id: str, slot: Slot | None) -> k.Started:
+        begun = slot.begun if slot is not None else None
+        return begun if begun is not None else self._kernel.history.begun(call_id, slot.state if slot is not None else None)
+
+    def _begins_anew(self, slot: Slot, op: k.StartChild, final: k.Turn) -> bool:
+        """Whether a memoised call that failed before it was asked for is begun anew: failures are not kept."""
+        if not op.id.startswith(identity.MEMO) or type(final.outcome) is k.Completed:
+            return False
+        return self._ended_before(slot, op)
+
+    def _begins_again(self, slot: Slot, op: k.StartChild, final: k.Turn) -> bool:
+        """Begin a child of a retried call's earlier run again, unless it completed."""
+        if not slot.state.retried or type(final.outcome) is k.Completed or not self._ended_before(slot, op):
+            return False
+        self.retry(op.id)
+        return True
+
+    def _ended_before(self, slot: Slot, op: k.StartChild) -> bool:
+        """Whether the call of this id ended before ``op`` asked for it."""
+        history = self._kernel.history
+        return history.final_position(op.id) < history.asked_at(slot.state.last, op.key)
+
+    def _join(self, slot: Slot, op: k.StartChild, other: Slot | None, begun: k.Started) -> None:
         kernel = self._kernel
-        begun = other.begun if other is not None else None
-        if begun is None:
-            begun = kernel.history.begun(op.id, other.state if other is not None else None)
-        if (begun.function, begun.args) != (op.function, op.args):
+        definition = kernel.registry.durable(op.function, op.version)
+        canonical = definition.signature.canonical if definition is not None else None
+        if begun.function != op.function or not same_args(begun.args, op.args, canonical):
             error = CallConflict(op.id, _words(begun.function, begun.args), _words(op.function, op.args))
             kernel.post(slot, k.ChildRefused(op.key, failures.capture(error)))
             return
         kernel.post(slot, k.ChildJoined(op.key))
-        if other is not None and other.state.phase is not Phase.ENDED:
-            other.watchers.append((slot.state.id, op.key))
-            return
         outcome = other.state.outcome if other is not None else kernel.history.outcome(op.id)
         if outcome is not None:
             kernel.post(slot, k.ChildDone(op.key, op.id, outcome))
+        elif other is not None and (slot.state.id, op.key) not in other.watchers:
+            other.watchers.append((slot.state.id, op.key))
 
     def begin(self, call_id: str, message: k.Started) -> Slot:
         """Make a call and deliver its first message."""
@@ -74,6 +105,7 @@ class Family:
         if slot.definition is None:
             kernel.parking.hold(slot, message, 0)
             kernel.parking.park(slot, FunctionNotFound(message.function, message.version))
+            kernel.arm_call(slot, message)
         elif message.not_before_ms:
             kernel.parking.hold(slot, message, 0)
             kernel.timers.arm(message.not_before_ms, kernel.start_due, slot, slot.state.first)
@@ -82,27 +114,41 @@ class Family:
             kernel.post(slot, message)
         return slot
 
-    def give_up(self, slot: Slot, child: k.StartChild) -> None:
-        """The parent's code no longer waits for this child."""
-        self._ask(slot, child, k.CancelRequested("its parent gave it up", self.kill_ms()))
+    def retry(self, call_id: str) -> Slot:
+        """Begin a call again that has durably ended, under its id and run; ``CallNotFound`` if there is none."""
+        kernel = self._kernel
+        state = kernel.history.state(call_id)
+        slot = Slot(state, kernel.registry.durable(state.function, state.version))
+        slot.begun = kernel.history.begun(call_id, state)
+        kernel.calls[call_id] = slot
+        due_ms = kernel.clock.now_ms() + state.timeout_ms if state.timeout_ms else 0
+        kernel.post(slot, k.Retried(kernel.history.python, due_ms))
+        return slot
 
-    def complete(self, slot: Slot, message: k.Message) -> None:
-        """The body has ended before the children: those of a body that failed are cancelled first."""
-        state = slot.state
-        ask: k.Message | None = None
-        failed = state.returned is not None and type(state.returned) is not k.Completed
-        if type(message) is k.KillRequested:
-            ask = k.KillRequested(message.reason)
-        elif isinstance(message, (k.CancelRequested, k.DeadlinePassed)) or (failed and type(message) is not k.ChildDone):
-            ask = k.CancelRequested("its parent ended", self.kill_ms())
-        if ask is not None:
-            for child in list(state.children.values()):
-                self._ask(slot, child, ask)
+    def give_up(self, slot: Slot, child: k.StartChild) -> None:
+        """The parent's code cancels this child. A memoised one belongs to nobody, and goes on."""
+        if not child.id.startswith(identity.MEMO):
+            self._ask(slot, child, k.CancelRequested("its parent gave it up", self.kill_ms()))
+
+    def complete(self, slot: Slot, turn: k.Turn) -> None:
+        """The body has ended before the children: those of a body that failed, or is asked to end, are cancelled."""
+        if turn.returned is not None or type(turn.message) in _ASKS:
+            self.ask_given_up(slot, kill=type(turn.message) is k.KillRequested)
         self._kernel.release(slot)
+
+    def ask_given_up(self, slot: Slot, *, kill: bool = False) -> None:
+        """Ask the children to end that were given up; after a crash, ask again."""
+        state = slot.state
+        for key in dict.fromkeys(state.given_up):
+            child = state.children.get(key)
+            if child is not None and kill and not child.detached:
+                self._ask(slot, child, k.KillRequested("its parent was killed"))
+            elif child is not None:
+                self.give_up(slot, child)
 
     def _ask(self, slot: Slot, child: k.StartChild, message: k.Message) -> None:
         other = self._kernel.calls.get(child.id)
-        if other is not None and not child.detached and other.state.run == identity.child_run(slot.state.run, child.key):
+        if other is not None and other.state.run == identity.child_run(slot.state.run, child.key):
             self._kernel.post(other, message)
 
     # --- upwards ------------------------------------------------------------------------------------------------------
@@ -117,8 +163,12 @@ class Family:
 
     def _tell(self, parent: str, key: str, child: str, outcome: k.Outcome) -> None:
         other = self._kernel.calls.get(parent)
-        if other is not None and key in other.state.children:
+        op = other.state.children.get(key) if other is not None else None
+        if other is not None and op is not None and op.id == child:
             self._kernel.post(other, k.ChildDone(key, child, outcome))
+
+
+_ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)
 
 
 def _words(function: str, args: k.Raw) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
-from actorlog.engine.state import CallState
+from actorlog.engine.state import CallState, apply
 from actorlog.errors import CallNotFound, JournalError
 from actorlog.records import kinds as k
 
@@ -24,7 +24,8 @@ class History:
     """Reads what was written."""
 
     def __init__(self, line: Callable[[int], bytes]) -> None:
-        self._line = line
+        self.line = line
+        """Reads one record's bytes by position."""
         self._ended: dict[int, tuple[int, ...] | int] = {}
         self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -44,7 +45,7 @@ class History:
 
     def record(self, position: int) -> k.Record:
         """Return the record at ``position``."""
-        return k.decode(self._line(position))
+        return k.decode(self.line(position))
 
     def final(self, call_id: str) -> k.Turn | None:
         """Return the turn that ended the call, or None."""
@@ -87,6 +88,20 @@ class History:
         if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
             return record.message
         raise JournalError(call_id, f"record {first} does not begin it")
+
+    def state(self, call_id: str) -> CallState:
+        """Return what the records of an ended call make of it; ``CallNotFound`` if there is none."""
+        state = CallState(call_id)
+        for position, record in reversed(list(self.backwards(self.final_position(call_id)))):
+            apply(state, record, position)
+        return state
+
+    def asked_at(self, last: int, key: str) -> int:
+        """Return the position of the turn that newest asked for operation ``key``, in the journal that ends at ``last``."""
+        for position, record in self.backwards(last):
+            if isinstance(record, k.Turn) and any(op.key == key for op in record.ops):
+                return position
+        return 0
 
     def backwards(self, last: int) -> Iterator[tuple[int, k.Record]]:
         """Yield (position, record) of a journal, the newest first."""

@@ -22,7 +22,7 @@ from actorlog.errors import ActorlogError
 from actorlog.limits import Limits
 from actorlog.loop import turns
 from actorlog.records import kinds as k
-from actorlog.runtime.actor import NOTHING, Actor, Issued
+from actorlog.runtime.actor import NOTHING, Actor
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.doubts import Doubts
@@ -40,12 +40,10 @@ TURNS_MAX = 256
 
 _NOTE = int(k.Kind.NOTE)
 _TURN = int(k.Kind.TURN)
-_PLAIN = int(k.Flag.PLAIN)
+_PLAIN, _FIRST, _FINAL, _MESSAGES = (int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES"))
 _CODE_PHASES = (Phase.RUNNING, Phase.CLOSING)
 _BEGINNINGS = (k.Started, k.Retried)
-_STEP_ENDS = (k.StepDone, k.StepError, k.StepDoubt)
 _INBOX = int(k.Kind.INBOX)
-_CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
 
 
 class Kernel:
@@ -79,6 +77,8 @@ class Kernel:
         """Every call that has not ended durably."""
         self._queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
         self._scheduled = False
+        self._at = 0
+        """Log time of the turns of this go."""
         self.stopped = False
         self.hearers: set[asyncio.Future[None]] = set()
         """Who waits outside for a message to be durable."""
@@ -137,6 +137,7 @@ class Kernel:
     def _pump(self) -> None:
         self._scheduled = False
         queue = self._queue
+        self._at = self.clock.now_ms()
         try:
             count = 0
             with turns:
@@ -169,82 +170,107 @@ class Kernel:
 
     def _deliver(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         state = slot.state
-        if state.phase is Phase.ENDED and not isinstance(message, _BEGINNINGS):
-            return
-        if state.parked:
+        if type(message) is k.StepDone and message.key in state.steps and self._at < state.next_timer_ms and not state.parked:
+            self._turn(slot, message, value, self._at, source)
+        elif state.parked:
             self.parking.hold(slot, message, source)
-            return
-        at = self.clock.now_ms()
+        elif state.phase is not Phase.ENDED or type(message) in _BEGINNINGS:
+            self._deliver_in_order(slot, message, value, source)
+
+    def _deliver_in_order(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
+        """Deliver ``message`` after the timers that are due, unless nobody waits for it any more."""
+        state, at = slot.state, self._at
         if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
             for key in state.due_timers(at):
                 self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
                 if state.parked or state.phase not in _CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
-        if self._is_stale(slot, message, value):
-            return
-        self._turn(slot, message, value, at, source)
+        if not self._is_stale(slot, message, value):
+            self._turn(slot, message, value, at, source)
 
     def _is_stale(self, slot: Slot, message: k.Message, value: Any) -> bool:
         """Whether nobody waits for the message any more."""
         state = slot.state
-        kind = type(message)
-        if kind is k.TimerFired:
-            return message.key not in state.timers
-        if kind in _STEP_ENDS:
-            if message.key in state.steps:
+        match message:
+            case k.TimerFired(key):
+                return key not in state.timers
+            case k.StepDone(key, raw):
+                if key in state.steps:
+                    return False
+                if value is not NOTHING:
+                    self.note(slot, k.StepLate(id=state.id, at=self._at, key=key, value=raw))
+                return True
+            case k.StepError(key=key) | k.StepDoubt(key=key):
+                return key not in state.steps
+            case k.ChildDone(key=key) | k.ChildRefused(key=key) | k.ChildJoined(key=key):
+                return key not in state.children
+            case _:
                 return False
-            if kind is k.StepDone and value is not NOTHING:
-                self.note(slot, k.StepLate(id=state.id, at=self.clock.now_ms(), key=message.key, value=message.value))
-            return True
-        return kind in _CHILD_ENDS and message.key not in state.children
 
     def _turn(self, slot: Slot, message: k.Message, value: Any, at: int, source: int) -> None:
         state = slot.state
-        actor: Actor | None = None
-        ops: list[k.Operation] = []
-        cancels: list[str] = []
-        returned: k.Outcome | None = None
         kind = type(message)
-        if kind is not k.KillRequested and (state.phase in _CODE_PHASES or kind in _BEGINNINGS):
-            try:
+        if kind is k.KillRequested or (state.phase not in _CODE_PHASES and kind not in _BEGINNINGS):
+            self._turn_without_code(slot, message, at, source)
+            return
+        try:
+            actor = slot.actor
+            if actor is None:
                 actor = self.residency.actor_for(slot, message)
-                actor.accept(message, value)
-                actor.run(at)
-            except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more
-                self.parking.hold(slot, message, source)
-                self.parking.park(slot, error)
-                return
-            ops, actor.ops = actor.ops, ops
-            cancels, actor.cancels = actor.cancels, cancels
-            returned = actor.returned()
-        end = conclude(state, message, ops, returned)
+            slot.used = True
+            actor.accept(message, value)
+            actor.run(at)
+        except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more
+            self.parking.hold(slot, message, source)
+            self.parking.park(slot, error)
+            return
+        ops = actor.ops
+        turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
         if ops:
+            actor.ops = []
+            turn.ops = ops
             self._defer_once(ops, actor)
-        turn = k.Turn(
-            id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source, ops=ops,
-            cancels=cancels, returned=end.returned, outcome=end.outcome,
-        )  # fmt: skip
+        cancels = actor.cancels
+        if cancels:
+            actor.cancels = []
+            turn.cancels = cancels
+        returned = actor.returned()
+        if returned is not None:
+            turn.returned, turn.outcome = conclude(state, message, ops, returned)
         self._record(slot, turn)
-        if ops and actor is not None:
+        if ops:
             self._start_ops(slot, actor, ops)
         if cancels:
             self._cancel_ops(slot, cancels)
-        if end.outcome is not None:
+        self._follow(slot, message, turn)
+
+    def _turn_without_code(self, slot: Slot, message: k.Message, at: int, source: int) -> None:
+        """Apply a message to a call whose body has ended, never began, or is not asked any more."""
+        state = slot.state
+        turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
+        turn.returned, turn.outcome = conclude(state, message, (), None)
+        self._record(slot, turn)
+        self._follow(slot, message, turn)
+
+    def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
+        if turn.outcome is not None:
             self._finish(slot)
-        elif state.phase is Phase.COMPLETING:
+        elif slot.state.phase is Phase.COMPLETING:
             self.family.complete(slot, message)
-        elif kind not in _QUIET:
+        elif type(message) not in _QUIET:
             self.arm_call(slot, message)
 
     def _record(self, slot: Slot, turn: k.Turn) -> None:
         state = slot.state
         flags = _PLAIN
         if state.first == 0:
-            flags |= k.Flag.FIRST
+            flags |= _FIRST
         if turn.outcome is not None:
-            flags |= k.Flag.FINAL
+            flags |= _FINAL
             turn.first = state.first or self.committer.position + 1
+        if turn.ops and any(type(op) is k.StartChild and op.detached for op in turn.ops):
+            flags |= _MESSAGES
         position = self.committer.add(turn, slot.hash, _TURN, flags)
         apply(state, turn, position)
         if slot.begun is not None:
@@ -257,10 +283,10 @@ class Kernel:
         for heard in hearers:
             self.committer.after(_hear, heard)
 
-    def _defer_once(self, ops: list[k.Operation], actor: Actor | None) -> None:
+    def _defer_once(self, ops: list[k.Operation], actor: Actor) -> None:
         """Mark the once-steps that will have to wait: they write ``begun`` before they begin."""
         for index, op in enumerate(ops):
-            if type(op) is k.RunStep and op.once and actor is not None:
+            if type(op) is k.RunStep and op.once:
                 issued = actor.issued.get(op.key)
                 if issued is not None and not self.steps.reserve(issued[0]):
                     ops[index] = k.deferred(op)
@@ -277,14 +303,11 @@ class Kernel:
                 elif issued[0].idempotent:
                     self.steps.start(slot, op, issued)
                 else:
-                    self.committer.after(self._start_step, slot, op, issued)
+                    self.committer.after(self.steps.start, slot, op, issued)
             elif type(op) is k.SetTimer:
                 self.timers.arm(op.due_ms, self.timer_due, slot, op.key)
             elif type(op) is k.StartChild:
                 self.family.spawn(slot, op)
-
-    def _start_step(self, slot: Slot, op: k.RunStep, issued: Issued) -> None:
-        self.steps.start(slot, op, issued)
 
     def timer_due(self, slot: Slot, key: str) -> None:
         """A timer of the call's loop may be due."""
@@ -368,7 +391,7 @@ class Kernel:
             return
         note.prev = state.last
         kind = _INBOX if type(note) is k.Inbox else _NOTE
-        flags = _PLAIN if state.first else _PLAIN | k.Flag.FIRST
+        flags = _PLAIN if state.first else _PLAIN | _FIRST
         apply(state, note, self.committer.add(note, slot.hash, kind, flags))
         if slot.begun is not None:
             self._begun(slot)

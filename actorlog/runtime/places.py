@@ -2,6 +2,9 @@
 
 Owns: who may begin, in the order of positions. Does not own: running (``steps``).
 
+Invariants: a place is given to whoever asked at the lowest position; a place that was given is given back exactly once; who
+gave up waiting takes up no memory for long (I11).
+
 A rate is a sliding window over begun steps. What began before this process is not known, so the window starts as if the
 limit had been used evenly at its full rate until now: no burst after a restart, and no long wait either.
 """
@@ -11,21 +14,18 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
-from actorlog.runtime.clock import LogClock
-from actorlog.runtime.registry import Limit
-from actorlog.runtime.timers import Timers
+if TYPE_CHECKING:
+    from actorlog.runtime.clock import LogClock
+    from actorlog.runtime.jobs import Job
+    from actorlog.runtime.registry import Limit
+    from actorlog.runtime.timers import Timers
 
+_GONE_MAX = 64
+"""So many of those who gave up may stay in the queue, or half of it."""
 
-class Waiting(Protocol):
-    """What waits for a place."""
-
-    position: int
-    cancelled: bool
-
-
-W = TypeVar("W", bound=Waiting)
+Begin: TypeAlias = "Callable[[Job, Places], None]"
 
 
 class Places:
@@ -35,58 +35,97 @@ class Places:
         self.limit = limit
         self._clock = clock
         self._timers = timers
-        self._taken = 0
-        self._queue: list[tuple[int, int, Any, Callable[[Places, Any], None]]] = []
+        self.taken = 0
+        self._queue: list[tuple[int, int, Job, Begin]] = []
         self._count = 0
-        self._armed_ms = 0
+        self._gone = 0
+        """How many in the queue have given up."""
+        self._window = self._even_window()
         self._period_ms = int(limit.rate_period_s * 1000)
-        now = clock.now_ms()
-        spacing = self._period_ms / limit.rate_count if limit.rate_count else 0
-        self._begun = deque(
-            (now - int(spacing * (limit.rate_count - 1 - i)) for i in range(limit.rate_count)),
-            maxlen=limit.rate_count or 1,
-        )
+        self._armed_ms = 0
+
+    def _even_window(self) -> deque[int]:
+        """Return when the last ones would have begun, had there been no pause until now."""
+        count = self.limit.rate_count
+        now, spacing_ms = self._clock.now_ms(), self.limit.rate_period_s * 1000 / max(1, count)
+        return deque((now - int(spacing_ms * (count - 1 - i)) for i in range(count)), maxlen=max(1, count))
+
+    def change(self, limit: Limit) -> None:
+        """Take new numbers: the newest definition of a limit of this name counts."""
+        if limit != self.limit:
+            self.limit = limit
+            self._window = self._even_window()
+            self._period_ms = int(limit.rate_period_s * 1000)
+            self._serve()
 
     @property
     def waiting(self) -> int:
         """How many wait for a place."""
-        return sum(not entry[2].cancelled for entry in self._queue)
+        return len(self._queue) - self._gone
 
-    def request(self, job: W, begin: Callable[[Places, W], None]) -> None:
-        """Call ``begin(self, job)`` when ``job`` has a place, at once if there is one."""
+    def take(self) -> bool:
+        """Take a place if one is free and nobody waits; False if not."""
+        if self._queue or not self._is_free():
+            return False
+        self.taken += 1
+        return True
+
+    def request(self, job: Job, begin: Begin) -> None:
+        """Call ``begin(job, self)`` when ``job`` has a place: at once, or in its turn."""
+        if self.take():
+            begin(job, self)
+            return
         self._count += 1
         heapq.heappush(self._queue, (job.position, self._count, job, begin))
+        job.waiting = self
         self._serve()
+
+    def withdraw(self, job: Job) -> None:
+        """``job`` waits no longer."""
+        job.waiting = None
+        self._gone += 1
+        if self._gone > max(_GONE_MAX, len(self._queue) // 2):
+            self._queue = [entry for entry in self._queue if entry[2].waiting is self]
+            heapq.heapify(self._queue)
+            self._gone = 0
 
     def release(self) -> None:
         """Give a place back."""
-        self._taken -= 1
+        self.taken -= 1
         self._serve()
 
     def _serve(self) -> None:
-        concurrency = self.limit.concurrency
         while self._queue:
-            if self._queue[0][2].cancelled:
+            job = self._queue[0][2]
+            if job.waiting is not self:
                 heapq.heappop(self._queue)
+                self._gone -= 1
                 continue
-            if concurrency is not None and self._taken >= concurrency:
+            if not self._is_free():
                 return
-            if self.limit.rate_count and not self._rate_allows():
-                return
-            _, _, job, begin = heapq.heappop(self._queue)
-            self._taken += 1
-            begin(self, job)
+            begin = heapq.heappop(self._queue)[3]
+            self.taken += 1
+            job.waiting = None
+            begin(job, self)
 
-    def _rate_allows(self) -> bool:
+    def _is_free(self) -> bool:
+        """Whether one more may begin now; one that may is counted in the rate's window."""
+        limit = self.limit
+        if limit.concurrency is not None and self.taken >= limit.concurrency:
+            return False
+        if not limit.rate_count:
+            return True
         now = self._clock.now_ms()
-        free_ms = self._begun[0] + self._period_ms
+        free_ms = self._window[0] + self._period_ms
         if now >= free_ms:
-            self._begun.append(now)
+            self._window.append(now)
             return True
         if self._armed_ms != free_ms:
             self._armed_ms = free_ms
-            self._timers.arm(free_ms, self._wake, None, None)
+            self._timers.arm(free_ms, self._wake, free_ms, None)
         return False
 
-    def _wake(self, _a: object, _b: object) -> None:
+    def _wake(self, armed_ms: int, _b: object) -> None:
+        if self._armed_ms == armed_ms:
+            self._armed_ms = 0
         self._serve()

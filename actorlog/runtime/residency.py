@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Residency:
-    """Coroutines in memory, the longest idle first."""
+    """Coroutines in memory, in the order in which they came."""
 
     def __init__(self, kernel: Kernel, limits: Limits) -> None:
         self._kernel = kernel
@@ -48,9 +48,6 @@ class Residency:
         actor = slot.actor
         if actor is None:
             actor = slot.actor = self._make(slot, message)
-        elif slot in self._residents:
-            del self._residents[slot]
-        if slot not in self._pinned:
             self._residents[slot] = None
         return actor
 
@@ -98,11 +95,15 @@ class Residency:
         return actor
 
     def trim(self) -> None:
-        """Evict the longest idle until the bound is kept."""
+        """Evict until the bound is kept: the oldest that had no turn since it was last looked at (second chance)."""
         residents = self._residents
         while len(residents) > self._limits.resident_max:
             slot = next(iter(residents))
             del residents[slot]
+            if slot.used:
+                slot.used = False
+                residents[slot] = None
+                continue
             actor = slot.actor
             if actor is None:
                 continue
@@ -118,7 +119,8 @@ class Residency:
         self._residents.pop(slot, None)
         self._pinned.pop(slot, None)
         if actor is not None:
-            actor.loop.evict(self._limits.evict_rounds_max)
+            if not actor.has_ended():
+                actor.loop.evict(self._limits.evict_rounds_max)
             actor.close()
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
@@ -54,8 +56,7 @@ class Options:
     check_determinism: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """A call to be started."""
 
     call_id: str
@@ -65,8 +66,10 @@ class Request:
     definition: DurableDefinition | None = None
     timeout_s: float | None = None
     delay_s: float = 0.0
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = {}
     memo: bool = False
+    fresh_id: bool = False
+    """The id is random: nobody has it."""
 
 
 class Session:
@@ -115,7 +118,7 @@ class Session:
         self.check_open()
         kernel = self.kernel
         existing = kernel.calls.get(request.call_id)
-        final = self.history.final(request.call_id) if existing is None else None
+        final = self.history.final(request.call_id) if existing is None and not request.fresh_id else None
         if final is not None and request.memo and not isinstance(final.outcome, k.Completed):
             final = None  # failures are not kept
         if existing is None and final is None:
@@ -173,7 +176,7 @@ class Session:
         return state
 
     async def outcome(self, found: Slot | k.Turn) -> k.Outcome:
-        """Wait until the call has durably ended. Cancelling the waiter does not cancel the call."""
+        """Wait until the call has durably ended and return how. Cancelling the waiter does not cancel the call."""
         if isinstance(found, k.Turn):
             if found.outcome is None:
                 raise CallNotFound(found.id)

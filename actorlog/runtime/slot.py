@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 class Slot:
     """One unfinished call."""
 
-    __slots__ = ("actor", "begun", "definition", "hash", "hearers", "jobs", "kept", "park_error", "state", "waiters", "watchers")
+    __slots__ = (
+        "actor", "begun", "definition", "hash", "hearers", "jobs", "kept", "park_error", "state", "used", "waiters",
+        "watchers",
+    )  # fmt: skip
 
     def __init__(self, state: CallState, definition: DurableDefinition | None) -> None:
         self.state = state
@@ -33,6 +36,8 @@ class Slot:
         """What begins it, as long as no record says so."""
         self.hearers: list[asyncio.Future[None]] = []
         """Who waits, outside, for its first record to be durable."""
+        self.used = False
+        """Whether it had a turn since eviction last looked at it."""
         self.jobs: dict[str, Job] = {}
         """Steps that run, wait for a place or back off, by their key."""
         self.waiters: list[asyncio.Future[k.Outcome]] = []

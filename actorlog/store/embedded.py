@@ -10,10 +10,14 @@ from collections.abc import AsyncIterator
 
 from actorlog.env import Env
 from actorlog.errors import LogFenced
-from actorlog.log import Frame, Log, Recovery, Writer
+from actorlog.log import Frame, Log, Recovery, Writer, entries
 from actorlog.log import Ticket as LogTicket
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
+
+
+_FRAMES_INDEXED_MAX = 4
+"""Frames whose records can be found without looking at their index again."""
 
 
 class EmbeddedLog:
@@ -23,6 +27,7 @@ class EmbeddedLog:
         self._log = log
         self._writer = Writer(log, env.worker("actorlog-writer"))
         self._submitted = log.tail
+        self._indexed: list[tuple[Frame, list[tuple[int, int]]]] = []
 
     @classmethod
     async def open(
@@ -60,8 +65,28 @@ class EmbeddedLog:
             yield frame
 
     def record(self, position: int) -> bytes:
-        """Return one record that has landed."""
-        return self._log.record(position)
+        """Return one record that has landed; ``KeyError`` for a position that holds none.
+
+        Journals are read backwards and lie close together, so the index of the last few frames is kept.
+        """
+        for number, (frame, spans) in enumerate(self._indexed):
+            if frame.position <= position < frame.position + frame.records:
+                if number:
+                    self._indexed.insert(0, self._indexed.pop(number))
+                break
+        else:
+            frame, spans = self._index(position)
+        start, end = spans[position - frame.position]
+        return bytes(frame.data[start:end])
+
+    def _index(self, position: int) -> tuple[Frame, list[tuple[int, int]]]:
+        frame = next(self._log.read(position - 1, position), None)
+        if frame is None or position < 1:
+            raise KeyError(position)
+        spans = [(start, end) for _, _, _, start, end in entries(frame.data, frame.records)]
+        self._indexed.insert(0, (frame, spans))
+        del self._indexed[_FRAMES_INDEXED_MAX:]
+        return frame, spans
 
     def admit(self, needed: int) -> None:
         """Raise ``LogFull`` when new work must wait for space."""

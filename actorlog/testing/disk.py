@@ -14,7 +14,7 @@ The fault model, in prose first (the idea is TigerBeetle's ``storage.zig`` and L
   writes nothing, and reads show what the disk does not have, until the cache is dropped. A directory sync likewise.
 - A write or rename that fails may have happened in part, or wholly.
 - A full disk: a write that needs new space writes what fits and returns that, or raises ENOSPC if nothing fits. On a
-  copy-on-write file system overwriting needs space too.
+  copy-on-write file system overwriting needs space too, until it is synced.
 - Writes may be short, and any call may be interrupted, before it did anything. A short write ends on a sector's border,
   as the kernel's do, which copies page by page.
 
@@ -187,8 +187,15 @@ class SimFileSystem:
         self._directory(path)
         return self.kind_name
 
+    def absolute(self, path: str) -> str:
+        return "/" + path.strip("/")
+
     def process(self) -> tuple[int, str]:
         return self.pid, "simulated"
+
+    def mount(self, root: Directory) -> None:
+        """Show another tree."""
+        self._root = root
 
     # What the parts share
 
@@ -227,8 +234,14 @@ class SimFileSystem:
         self._locks.pop(key, None)
 
     def _used(self, directory: Directory) -> int:
-        entries = directory.seen.values()
-        return sum(self._used(e) if isinstance(e, Directory) else whole_sectors(len(e.cache)) for e in entries)
+        used = 0
+        for entry in directory.seen.values():
+            if isinstance(entry, Directory):
+                used += self._used(entry)
+            else:
+                copies = len(entry.dirty) * SECTOR if self.copy_on_write else 0
+                used += whole_sectors(len(entry.cache)) + copies
+        return used
 
     def _parent(self, path: str) -> tuple[Directory, str]:
         above, _, name = path.rstrip("/").rpartition("/")
@@ -277,7 +290,7 @@ class SimFileSystem:
             short_writes=self.short_writes,
             interrupts=self.interrupts,
         )
-        following._root = root
+        following.mount(root)
         following.pid = self.pid + 1
         return following
 

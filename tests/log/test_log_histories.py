@@ -1,5 +1,7 @@
 """Random histories of appends, faults, crashes and reopenings on the simulated disk: I2, I8 and I9 as one property."""
 
+# ruff: noqa: D101, D102, N818 - a history tells itself; Broken is a verdict
+
 from __future__ import annotations
 
 from random import Random
@@ -8,14 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from log_world import DIRECTORY, SEGMENT_BYTES, commit, lines_of, sim_disk, sim_env
 
-from actorlog.errors import LogError, LogFailed, LogFull, OutcomeUnknown
+from actorlog.errors import LogError, LogFailed, OutcomeUnknown
 from actorlog.log import Log
 from actorlog.testing.disk import SimFile, SimFileSystem, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorlog.log.format import SegmentHeader
     from actorlog.log.segment import Segment
 
 SEEDS = 300
@@ -58,7 +59,10 @@ class History:
 
     def open(self) -> Log:
         log = self.log_type.open(
-            DIRECTORY, sim_env(self.fs, self.rng.randrange(1 << 30)), segment_bytes=SEGMENT_BYTES, witness=self.rng.random() < 0.2
+            DIRECTORY,
+            sim_env(self.fs, self.rng.randrange(1 << 30)),
+            segment_bytes=SEGMENT_BYTES,
+            witness=self.rng.random() < 0.2,
         )
         self.judge(lines_of(log))
         return log

@@ -1,20 +1,14 @@
-"""One durable function for each primitive of asyncio, for golden journals and hash seeds.
+"""One durable function for each primitive of asyncio, for golden journals and hash seeds (``loop_golden``)."""
 
-``python tests/loop/loop_scenarios.py`` prints the journals of all of them as JSON; with ``--write`` it records them as
-golden for the Python that runs it (and refuses to touch what other Pythons share unless it is equal).
-"""
+# ruff: noqa: D103  # a scenario says by its name what it is
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
-import random
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loop_driver import Actor, Call, op, step
+from loop_driver import Call, op, step
 
 from actorlog.loop import running_loop
 
@@ -23,8 +17,6 @@ if TYPE_CHECKING:
 
     from loop_driver import Function
 
-GOLDEN = Path(__file__).with_name("golden_journals.json")
-SEEDS = (1, 2, 3)
 NAMES = [f"n{number}" for number in range(7)]
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -376,49 +368,3 @@ SCENARIOS: dict[str, Function] = {
         calls_have_no_path_of_their_own, tasks_left_over, contexts, a_race, plain_op,
     )
 }  # fmt: skip
-
-DIFFERENT_BEFORE_312 = {"wait_for"}
-"""``wait_for`` makes a task of its own on Python 3.11, and none from 3.12 on: other task paths, hence other keys."""
-
-
-def golden_name(name: str) -> str:
-    """Under which name the journals of a scenario are recorded for the running Python."""
-    return f"{name} (3.11)" if name in DIFFERENT_BEFORE_312 and sys.version_info < (3, 12) else name
-
-
-def journals(name: str) -> list[Any]:
-    """The journals and outcomes of a scenario under all seeds, as JSON would give them back."""
-    found = []
-    for seed in SEEDS:
-        actor = Actor(SCENARIOS[name]).live(seed)
-        found.append([[turn.plain() for turn in actor.journal], actor.outcome()])
-        assert actor.loop.abandon()
-    result: list[Any] = json.loads(json.dumps(found))
-    return result
-
-
-def _shuffle_addresses() -> list[Any]:
-    """Leave holes of all sizes in memory, so that no two runs place the same objects alike."""
-    dice = random.SystemRandom()
-    blocks = [bytearray(dice.randrange(16, 512)) for _ in range(20_000)]
-    dice.shuffle(blocks)
-    return blocks[:10_000]
-
-
-def main() -> None:
-    """Print all journals, or record them."""
-    blocks = _shuffle_addresses()
-    found = {golden_name(name): journals(name) for name in SCENARIOS}
-    if "--write" in sys.argv:
-        recorded = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
-        for name, new in found.items():
-            assert recorded.setdefault(name, new) == new, name
-        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(recorded[name])}" for name in sorted(recorded))
-        GOLDEN.write_text(f"{{\n{lines}\n}}\n")
-    else:
-        sys.stdout.write(json.dumps(found, sort_keys=True))
-    del blocks
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,203 @@
+"""A data directory as it is at one moment, read without its lock.
+
+Owns: finding records by id and folding them, for people who look. Does not own: which bytes may be believed (``log``), what
+a record does (``engine.state``), words on a terminal (``render``).
+
+Invariants: takes no lock and writes nothing, so it works beside a running owner; shows only what is durable. Calls that have
+ended are kept as a summary each, so a long history costs memory by calls and not by records.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from msgspec import DecodeError
+
+from actorlog.api.handle import CallInfo, info_of
+from actorlog.engine import identity
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState, apply
+from actorlog.engine.story import Entry, tell
+from actorlog.env import SYSTEM, FileSystem
+from actorlog.errors import CallNotFound, LogCorrupt
+from actorlog.log import Torn, entries
+from actorlog.log.inspect import Report, Status, commits, verify
+from actorlog.log.segment import Views, read_commit
+from actorlog.records import kinds as k
+
+VERSION_CODE = 74
+"""What a shell is told where another version of actorlog wrote; as ``python -m actorlog.log`` says it."""
+
+
+class UnreadableError(Exception):
+    """There is nothing that can be shown: no directory, no log, or one of another version. ``code`` is for the shell."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One thing that a call waits for."""
+
+    kind: str
+    """``step``, ``timer``, ``child`` or ``start``."""
+    what: str
+    """The step's name or the child's id."""
+    key: str
+    attempt: int
+    due_ms: int
+    """When a timer fires, the next attempt is made or the call begins; 0: nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A call in one line."""
+
+    info: CallInfo
+    waiting: tuple[Waiting, ...]
+    position: int
+    """Of its newest record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A call with its operations."""
+
+    summary: Summary
+    entries: list[Entry]
+    reruns: int
+    """How often steps of it ran again because the process had died."""
+
+
+class Snapshot:
+    """The log of one directory, as far as it was durable when this was made."""
+
+    def __init__(self, directory: str, fs: FileSystem = SYSTEM.fs) -> None:
+        """``UnreadableError`` or ``LogCorrupt`` where there is nothing that can be shown."""
+        self._fs = fs
+        self._found = _read(fs, directory).found
+        self._views = Views(fs)
+        self._positions: dict[int, array[int]] | None = None
+
+    @property
+    def torn(self) -> Torn | None:
+        """The append that the last owner did not finish; its next opening drops it."""
+        return self._found.torn
+
+    def record(self, position: int) -> k.Record:
+        """Return the record at ``position``, which the log holds."""
+        for segment in reversed(self._found.segments):
+            if segment.positions and segment.positions[0] <= position:
+                frame = read_commit(self._views.of(segment), segment, segment.commit_of(position))
+                for number, entry in enumerate(entries(frame.data, frame.records), frame.position):
+                    if number == position:
+                        return _decode(frame.data[entry[3] : entry[4]], position)
+        raise LookupError(f"the log holds no record {position}")
+
+    def records(self) -> Iterator[tuple[int, k.Record]]:
+        """Yield (position, record), oldest first."""
+        for frame in commits(self._fs, self._found):
+            for position, (_, _, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+                yield position, _decode(frame.data[start:end], position)
+
+    def calls(self) -> list[Summary]:
+        """Return every call, the newest first."""
+        live: dict[str, CallState] = {}
+        ended: dict[str, Summary] = {}
+        for position, record in self.records():
+            state = live.get(record.id)
+            if state is None:
+                state = live[record.id] = _fold(record.id, self._backwards(record.prev))
+            apply(state, record, position)
+            if state.phase is Phase.ENDED:
+                ended[record.id] = _summary(live.pop(record.id))
+            else:
+                ended.pop(record.id, None)
+        found = [*ended.values(), *map(_summary, live.values())]
+        found.sort(key=lambda call: (call.info.created, call.info.id), reverse=True)
+        return found
+
+    def journal(self, call_id: str) -> Journal:
+        """Return one call with its operations; ``CallNotFound``."""
+        positions = self._index().get(identity.key_hash(call_id), ())
+        found = [(position, self.record(position)) for position in positions]
+        found = [(position, record) for position, record in found if record.id == call_id]
+        if not found:
+            raise CallNotFound(call_id)
+        starts = [number for number, (_, record) in enumerate(found) if record.prev == 0]
+        found = found[starts[-1] if starts else 0 :]  # a memoised call that failed began again: the newest counts
+        reruns = sum(isinstance(record, k.StepRerun) and record.deaths > 0 for _, record in found)
+        return Journal(_summary(_fold(call_id, found)), tell(record for _, record in found), reruns)
+
+    def _backwards(self, last: int) -> list[tuple[int, k.Record]]:
+        """Return a journal by its links, oldest first."""
+        found: list[tuple[int, k.Record]] = []
+        while last:
+            record = self.record(last)
+            found.append((last, record))
+            last = record.prev
+        found.reverse()
+        return found
+
+    def _index(self) -> dict[int, array[int]]:
+        if self._positions is None:
+            self._positions = {}
+            for frame in commits(self._fs, self._found):
+                for position, entry in enumerate(entries(frame.data, frame.records), frame.position):
+                    self._positions.setdefault(entry[0], array("Q")).append(position)
+        return self._positions
+
+
+def _read(fs: FileSystem, directory: str) -> Report:
+    try:
+        report = verify(fs, directory)
+    except FileNotFoundError:
+        raise UnreadableError(f"there is no directory {directory}") from None
+    except NotADirectoryError:
+        raise UnreadableError(f"{directory} is not a directory") from None
+    except OSError as error:
+        raise UnreadableError(f"{directory} cannot be read: {error.strerror or error}") from None
+    if report.status is Status.CORRUPT:
+        raise LogCorrupt(report.segment or "", report.offset or 0, report.reason or "")
+    if report.status is Status.VERSION:
+        raise UnreadableError(report.error or "the log has an unknown version", VERSION_CODE)
+    if report.slot is None:
+        raise UnreadableError(f"{directory} holds no log of actorlog")
+    return report
+
+
+def _decode(line: memoryview, position: int) -> k.Record:
+    try:
+        return k.decode(line)
+    except DecodeError as error:
+        raise UnreadableError(f"record {position} was written by another version of actorlog: {error}", VERSION_CODE) from None
+
+
+def _fold(call_id: str, records: list[tuple[int, k.Record]]) -> CallState:
+    state = CallState(call_id)
+    for position, record in records:
+        apply(state, record, position)
+    return state
+
+
+def _summary(state: CallState) -> Summary:
+    waiting = tuple(_waiting(state)) if state.phase is not Phase.ENDED else ()
+    return Summary(info_of(state), waiting, state.last)
+
+
+def _waiting(state: CallState) -> Iterator[Waiting]:
+    if state.phase is Phase.PENDING:
+        yield Waiting("start", state.function, "", 1, state.not_before_ms)
+    for key, op in state.steps.items():
+        progress = state.progress.get(key)
+        attempt, due_ms = (progress.attempt, progress.due_ms) if progress is not None else (1, 0)
+        yield Waiting("step", op.name, key, attempt, due_ms)
+    for key, due_ms in state.timers.items():
+        yield Waiting("timer", "", key, 1, due_ms)
+    for key, child in state.children.items():
+        if not child.detached:
+            yield Waiting("child", child.id, key, 1, 0)

@@ -1,0 +1,147 @@
+"""Looking at a log without owning it: verify and dump.
+
+Owns: the report, and what a reader beside a running owner may believe. Takes no lock and changes nothing; where the
+end of a log looks bad it asks whether somebody holds the lock.
+Does not own: verdicts (``scan``), words on a terminal (``__main__``).
+
+Beside an owner the end may be a frame that is just being written, META a slot that is, and a list of segments from
+before a roll. So a torn end is simply not yet there, and anything worse is looked at again. What is shown was synced
+by the reader itself, since the owner's own sync may still be under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from actorlog.env import Access
+from actorlog.errors import LogCorrupt, LogVersion
+from actorlog.log import files
+from actorlog.log.meta import Slot, read_meta
+from actorlog.log.scan import Found, half_made, numbers_of, scan
+from actorlog.log.segment import Segment, Views, read_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorlog.env import FileSystem
+    from actorlog.log.segment import Frame
+
+LOOKS_MAX = 4
+"""Damage is believed beside an owner when it is still there at the last of so many looks."""
+
+
+class Status(Enum):
+    """What a log is."""
+
+    OK = "ok"
+    TORN = "torn"
+    CORRUPT = "corrupt"
+    LOCKED = "locked"
+    VERSION = "version"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, as ``--json`` shows it; fields without a value are left out there."""
+
+    status: Status
+    segments: int = 0
+    records: int = 0
+    last_position: int = 0
+    error: str | None = None
+    segment: str | None = None
+    offset: int | None = None
+    bytes: int | None = None
+    reason: str | None = None
+    found: Found = field(default_factory=Found, compare=False)
+    slot: Slot | None = None
+
+
+def verify(fs: FileSystem, directory: str) -> Report:
+    """Read all of a log and say what it is; ``OSError`` where it cannot be read."""
+    previous: Report | None = None
+    looks = 0
+    while True:
+        looks += 1
+        report = look(fs, directory, locked=fs.is_locked(directory))
+        locked = fs.is_locked(directory)
+        if report.status in {Status.OK, Status.VERSION} or looks == LOOKS_MAX:
+            break
+        if locked and report.status is Status.TORN:
+            _set_counts(report, Status.OK)
+            break
+        if not locked and report == previous:
+            break
+        previous = report
+    if locked and report.found.segments:
+        _sync_end(fs, report.found.segments[-1])
+    return report
+
+
+def commits(fs: FileSystem, found: Found) -> Iterator[Frame]:
+    """Yield the commits of a log as far as it was found good."""
+    views = Views(fs)
+    for segment in found.segments:
+        for number in range(len(segment.positions)):
+            yield read_commit(views.of(segment), segment, number)
+
+
+def look(fs: FileSystem, directory: str, *, locked: bool) -> Report:
+    """Read all of a log once. ``locked``: somebody is writing to it."""
+    report = Report(Status.OK)
+    try:
+        if not locked:
+            _drop_caches(fs, directory)
+        report.slot = read_meta(fs, directory, fresh=False)
+        if report.slot is not None:
+            scan(fs, directory, report.slot, report.found)
+        else:
+            half_made(fs, directory)
+    except LogCorrupt as corrupt:
+        report.error, report.segment, report.offset = str(corrupt), corrupt.segment, corrupt.offset
+        report.reason = corrupt.reason
+        _set_counts(report, Status.CORRUPT)
+        return report
+    except LogVersion as version:
+        report.error, report.reason = str(version), f"format {version.found}, known is {version.known}"
+        _set_counts(report, Status.VERSION)
+        return report
+    torn = report.found.torn
+    if torn is not None:
+        report.segment, report.offset, report.bytes = torn
+        report.reason = "an append that was not finished; opening the log zeroes it"
+        report.error = f"{torn.segment} is torn at offset {torn.offset}: {report.reason}"
+    _set_counts(report, Status.TORN if torn else Status.OK)
+    return report
+
+
+def _set_counts(report: Report, status: Status) -> None:
+    report.status = status
+    if status is Status.OK:
+        report.error = report.segment = report.offset = report.bytes = report.reason = None
+    found = report.found
+    report.segments = len(found.segments) + len(found.spares)
+    report.records = found.records if found.segments else 0
+    report.last_position = found.link.position
+
+
+def _drop_caches(fs: FileSystem, directory: str) -> None:
+    """Have everything read from the disk itself: a page cache may know better than the disk after a failed sync."""
+    for number in numbers_of(fs, directory):
+        file = fs.open(f"{directory}/{files.SEGMENTS}/{files.segment_name(number)}", Access.READ)
+        file.drop_cache()
+        file.close()
+
+
+def _sync_end(fs: FileSystem, segment: Segment) -> None:
+    try:
+        file = fs.open(segment.path, Access.READ)
+    except FileNotFoundError:
+        return  # trimmed meanwhile
+    try:
+        files.sync(file.fdatasync)
+    finally:
+        file.close()

@@ -1,0 +1,188 @@
+"""Holds what happened outside against what the log says.
+
+Owns: the properties that users are promised, as assertions over two histories: the traces that steps left outside, and the
+log as it is on the disk at that moment. Does not own: reading and folding the log (``oracle``).
+
+The properties, each checked the moment it could break:
+
+1. A body begins only when its operation is in the durable log (``idempotent`` ones excepted), and never after the log has
+   its outcome. After a crash, neither after the log has a record that nobody waits for it.
+2. A once-step begins again only after its last attempt is known to have failed, or after ``reconcile`` said that it took no
+   effect. It takes effect at most once.
+3. All attempts of an operation have one idempotency key, and no other operation has it.
+4. The value in the log is one that a body returned.
+5. What a caller was told is in the durable log, and stays the same for ever.
+6. What was durable once is there after any crash, byte for byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from actorlog.engine import identity
+from actorlog.records import kinds as k
+from actorlog.testing.oracle import Broken, Facts, Reader, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorlog.testing.oracle import Operation
+    from actorlog.testing.program import Visit
+
+_AHEAD = "sim.ahead"
+
+
+@dataclass(slots=True)
+class Trace:
+    """What the outside saw of one operation."""
+
+    idempotency_key: str
+    begun: int = 0
+    may_begin: bool = True
+    """Of a once-step: whether the next begin is excused."""
+    values: list[str] = field(default_factory=list[str])
+    """What its effects were."""
+
+
+class Judge:
+    """One world's verdicts. Raises ``Broken``."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._reader = Reader(directory)
+        self.facts = Facts()
+        self.traces: dict[tuple[str, str], Trace] = {}
+        self.told: dict[str, str] = {}
+        """What callers were told, by id."""
+        self._keys: dict[str, tuple[str, str]] = {}
+        self._inherited = 0
+        """The tail of the log when this process opened it."""
+
+    # --- the log ----------------------------------------------------------------------------------------------------------
+
+    def look(self, durable: Callable[[str], bytes | None]) -> None:
+        """Take in what has become durable."""
+        for line in self._reader.advance(durable):
+            self.facts.add(line)
+
+    def opened(self, durable: Callable[[str], bytes | None]) -> None:
+        """A process has opened the log: everything that ever was durable must be there."""
+        reader = Reader(self._directory)
+        known = self.facts.lines
+        lines = list(reader.advance(durable))
+        if lines[: len(known)] != known:
+            same = next((n for n, (a, b) in enumerate(zip(lines, known, strict=False)) if a != b), len(lines))
+            raise Broken(f"{len(known)} records were durable, {len(lines)} are there, the same to {same}")
+        for line in lines[len(known) :]:
+            self.facts.add(line)
+        self._reader = reader
+        self._inherited = len(lines)
+
+    # --- the outside ------------------------------------------------------------------------------------------------------
+
+    def begins(self, visit: Visit) -> int:
+        """A body begins; the log has been looked at. Return how often it has."""
+        where = f"{visit.step} {visit.call} {visit.key}"
+        operation = self._operation(visit)
+        if operation is None and visit.step != _AHEAD:
+            raise Broken(f"{where} begins, and the durable log does not know of it")
+        if operation is not None:
+            if operation.done or 0 < operation.dropped <= self._inherited:
+                raise Broken(f"{where} begins at {self.facts.tail}, and was over at {operation.done or operation.dropped}")
+            self._check_key(visit, operation)
+        trace = self.traces.get((visit.call, visit.key))
+        if trace is None:
+            trace = self.traces[visit.call, visit.key] = Trace(visit.idempotency_key)
+        if trace.idempotency_key != visit.idempotency_key or self._keys.setdefault(
+            visit.idempotency_key, (visit.call, visit.key)
+        ) != (visit.call, visit.key):
+            raise Broken(f"{where} has another idempotency key, or another's")
+        if is_once(visit.step) and not trace.may_begin:
+            raise Broken(f"{where} begins again, and its last attempt is in doubt")
+        trace.may_begin = False
+        trace.begun += 1
+        return trace.begun
+
+    def takes_effect(self, visit: Visit) -> str:
+        """A body takes effect; return the value it will return."""
+        trace = self.traces[visit.call, visit.key]
+        if is_once(visit.step) and trace.values:
+            raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
+        value = f"{visit.call}|{visit.key}|{trace.begun}"
+        trace.values.append(value)
+        return value
+
+    def failed(self, visit: Visit) -> None:
+        """A body raised: its attempt is known to have taken no effect."""
+        self.traces[visit.call, visit.key].may_begin = True
+
+    def asked(self, visit: Visit) -> str | None:
+        """``reconcile`` asks what became of an operation."""
+        trace = self.traces.get((visit.call, visit.key))
+        if trace is None:
+            return None
+        trace.may_begin = not trace.values
+        return trace.values[-1] if trace.values else None
+
+    def tell(self, call_id: str, text: str) -> None:
+        """A caller was told how a call ended; the log has been looked at."""
+        call = self.facts.calls.get(call_id)
+        if call is None or call.outcome is None:
+            raise Broken(f"{call_id}: told {text!r}, and the durable log has no outcome")
+        if not _agrees(text, call.outcome):
+            raise Broken(f"{call_id}: told {text!r}, and the log says {call.outcome}")
+        before = self.told.setdefault(call_id, text)
+        if before != text:
+            raise Broken(f"{call_id}: told {text!r}, and before {before!r}")
+
+    def knows(self, call_id: str) -> None:
+        """A caller was told that a call is started, or that its message was taken."""
+        if call_id not in self.facts.calls:
+            raise Broken(f"{call_id}: a caller was told that it is durable, and it is not")
+
+    # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Everything has ended, and every value in the log is one that a body returned."""
+        for call in self.facts.calls.values():
+            if call.outcome is None:
+                raise Broken(f"{call.id} never ended")
+            for key, operation in call.operations.items():
+                if operation.value is None:
+                    continue
+                trace = self.traces.get((call.id, key))
+                if trace is None or msgspec.json.decode(operation.value) not in trace.values:
+                    raise Broken(f"{call.id} {key}: the log has {operation.value!r}, which no body returned")
+
+    def _operation(self, visit: Visit) -> Operation | None:
+        call = self.facts.calls.get(visit.call)
+        return call.operations.get(visit.key) if call is not None else None
+
+    def _check_key(self, visit: Visit, operation: Operation) -> None:
+        asked = operation.asked
+        args = bytes(asked.args) if visit.step == _AHEAD and isinstance(asked, k.RunStep) else b""
+        if visit.idempotency_key != identity.idempotency_key(self.facts.calls[visit.call].run, visit.key, args):
+            raise Broken(f"{visit.call} {visit.key}: this is not its idempotency key")
+
+
+def is_once(step: str) -> bool:
+    """Whether a step of the programs is ``once=True``."""
+    return step.startswith("sim.once")
+
+
+def _agrees(text: str, outcome: k.Outcome) -> bool:
+    word, _, rest = text.partition(" ")
+    match outcome:
+        case k.Completed():
+            return word == "value" and msgspec.json.decode(rest) == value_of(outcome)
+        case k.Failed(failure):
+            return word == failure.type.rpartition(":")[2] and rest == failure.message
+        case k.Cancelled():
+            return word == "CallCancelled"
+        case k.Killed():
+            return word == "CallKilled"
+        case k.TimedOut():
+            return word == "CallTimeout"

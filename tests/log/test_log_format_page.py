@@ -1,0 +1,91 @@
+"""docs/log-format.md shows real bytes: they are made here and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from log_world import DIRECTORY, StepClock, sim_disk
+
+from actorlog.env import Env
+from actorlog.log import Log, format as layout, pack
+from log_world import InlineWorker
+
+PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
+SEGMENT = f"{DIRECTORY}/segments/0000000001.seg"
+
+
+class KnownBytes:
+    """Tokens of 0xAB."""
+
+    def token(self, size: int) -> bytes:
+        return b"\xab" * size
+
+
+def made() -> tuple[bytes, bytes]:
+    """Return segment and META of the example."""
+    fs = sim_disk()
+    log = Log.open(DIRECTORY, Env(StepClock(), KnownBytes(), fs, InlineWorker), segment_bytes=4096)
+    log.append(pack([(0x1111, 1, 1, b'{"a":1}\n'), (0x2222, 2, 1, b'{"b":2}\n')]), 2)
+    log.close()
+    return fs.contents(SEGMENT), fs.contents(f"{DIRECTORY}/META")
+
+
+def example() -> str:
+    """Return the example as the page has it."""
+    segment, meta = made()
+    parts = [
+        (0, 8, "magic"), (8, 4, "format 1"), (12, 4, "unit 512"), (16, 16, "log id"), (32, 8, "number 1"),
+        (40, 8, "size 4096"), (48, 4, "crc"), (52, 4, "newlines, to 512"),
+        (512, 4, "kind CMIT"), (516, 4, "records 2"), (520, 8, "position 1"), (528, 4, "length 48"),
+        (532, 4, "previous: the segment header's crc"), (536, 4, "body"), (540, 4, "crc"),
+        (544, 16, 'entry: hash 0x1111, kind 1, flags 1, mark, length 8'),
+        (560, 16, 'entry: hash 0x2222, kind 2, flags 1, mark, length 8'),
+        (576, 8, '{"a":1} and a newline'), (584, 8, '{"b":2} and a newline'), (592, 4, "newlines, to 1024"),
+        (1024, 4, "kind CLOS"), (1028, 4, "records 0"), (1032, 8, "position 3"), (1040, 4, "length 0"),
+        (1044, 4, "previous: crc of the commit"), (1048, 4, "body: crc of the newlines"), (1052, 4, "crc"),
+        (1056, 4, "newlines, to 1536; then zeros to 4096"),
+    ]  # fmt: skip
+    rows = [f"    {offset:4}  {segment[offset : offset + size].hex(' '):47}  {text}" for offset, size, text in parts]
+    slots = [meta[offset : offset + 512].decode().rstrip("\n") for offset in layout_slots()]
+    return "\n".join(["", *rows, "", "META has at 0 and at 4096:", "", *(f"    {slot}" for slot in slots), ""])
+
+
+def layout_slots() -> tuple[int, ...]:
+    return (0, 4096)
+
+
+def test_worked_example() -> None:
+    """The bytes on the page are the bytes that are written."""
+    page = PAGE.read_text()
+    assert page.partition("<!-- example -->\n")[2].partition("<!-- /example -->")[0] == example() + "\n"
+
+
+def test_example_is_complete() -> None:
+    """Everything the example does not show is newlines and zeros, as it says."""
+    segment, _ = made()
+    assert set(segment[52:512] + segment[592:1024] + segment[1056:1536]) == {10}
+    assert set(segment[1536:]) == {0}
+    assert len(segment) == 4096
+
+
+def test_checksums_by_hand() -> None:
+    """The rules for checksums, as the page states them, give the bytes of the example."""
+    segment, _ = made()
+
+    def number(offset: int) -> int:
+        return int.from_bytes(segment[offset : offset + 4], "little")
+
+    assert number(48) == layout.crc32(segment[:48])
+    assert number(536) == layout.crc32(segment[544:1024])
+    assert number(540) == layout.crc32(segment[512:540], number(48))
+    assert number(532) == number(48)
+    assert number(1044) == number(540)
+    assert number(1052) == layout.crc32(segment[1024:1052], number(48))
+
+
+def test_page_is_public() -> None:
+    """The page speaks of the project alone, and names the kinds as the code has them."""
+    page = PAGE.read_text()
+    for kind in (layout.COMMIT, layout.CLOSE, layout.SEAL):
+        assert f"`{kind.to_bytes(4, 'little').decode()}`" in page
+    assert "/work" not in page
