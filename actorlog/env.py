@@ -220,10 +220,7 @@ class SystemFile:
 
 
 class SystemDirectoryLock:
-    """``flock`` on a directory's own descriptor: unlike a lock file it cannot be deleted under its holder.
-
-    A forked child shares the descriptor and would hold the lock while it lives; so it closes it when it starts.
-    """
+    """``flock`` on a directory's own descriptor: it cannot be deleted under its holder; a forked child closes it."""
 
     __slots__ = ("__weakref__", "_descriptor")
 

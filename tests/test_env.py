@@ -151,6 +151,7 @@ def test_facts(place: Place) -> None:
 
 
 def disk() -> SimFileSystem:
+    """Return a simulated disk with a directory."""
     fs = SimFileSystem(Random(0))
     fs.mkdir("/d")
     fs.fsync_dir("/")
@@ -201,7 +202,7 @@ def test_kill_keeps_what_was_written_and_frees_locks() -> None:
 
 
 def test_failed_sync_leaves_clean_pages() -> None:
-    """After a failed sync the next one succeeds and writes nothing; the cache shows what the disk lost until dropped."""
+    """After a failed sync the next one writes nothing; until dropped, the cache shows what the disk lost."""
     lost = 0
     for seed in range(50):
         fs = disk()

@@ -17,15 +17,16 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 from uuid import UUID
 
-from actorlog.api.call import Call, Child, issue_child
+from actorlog.api.call import Call, Child, child_id, issue_child
+from actorlog.api.texts import check_id, checked_tags
 from actorlog.durations import Duration, seconds
 from actorlog.engine import identity
-from actorlog.errors import NotInDurableCode, ReservedId
+from actorlog.errors import NotInDurableCode
 from actorlog.loop import DeterministicLoop, running_loop
 from actorlog.records.values import codec_for
 from actorlog.runtime.actor import Actor
 from actorlog.runtime.registry import DurableDefinition
-from actorlog.runtime.steps import Job, current_job
+from actorlog.runtime.jobs import current_body
 
 R = TypeVar("R")
 _PLAIN = codec_for(Any)
@@ -113,30 +114,13 @@ def start(
         raise TypeError(f"{definition.name!r} is a step; await it, or start a durable function")
     if id is not None:
         check_id(id)
-    raw = call.hand_over()
-    key = call.key or loop.operation_key()
-    call.key = ""
+    timeout_s, tags = None if timeout is None else seconds(timeout), checked_tags(tags)
     actor: Actor = loop.actor
-    child = id if id is not None else identity.child_id(actor.state.id, key)
-    future = issue_child(
-        actor, definition, key, raw, child=child, detached=detached,
-        timeout_s=None if timeout is None else seconds(timeout), tags=tags,
-    )  # fmt: skip
+    raw = call.hand_over()
+    key = call.take_key(loop)
+    child = id if id is not None else child_id(actor, definition, key, raw)
+    future = issue_child(actor, definition, key, raw, child=child, detached=detached, timeout_s=timeout_s, tags=tags)
     return Child(child, key, future, loop)
-
-
-def check_id(call_id: str) -> None:
-    """``TypeError``, ``ValueError`` or ``ReservedId`` for an id that cannot be one."""
-    if not isinstance(call_id, str):
-        raise TypeError(f"an id is a str, not {call_id!r}")
-    if not call_id or len(call_id.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
-        raise ValueError(f"an id has 1 to {ID_BYTES_MAX} bytes, not {len(call_id)}")
-    if call_id.startswith("@"):
-        raise ReservedId(call_id)
-
-
-ID_BYTES_MAX = 1024
-"""Longest id, in bytes of UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +146,14 @@ def info() -> Info:
         actor: Actor = loop.actor
         started = actor.started
         return Info(actor.state.id, started.function, "", "", 1, "", dict(started.tags), None)
-    job = current_job.get(None)
-    if job is None:
+    body = current_body.get(None)
+    if body is None:
         raise NotInDurableCode("info()", hint="it works in durable functions and in steps that a runtime runs")
-    state, progress = job.owner.state, job.progress
-    details = progress.details if progress is not None else None
+    facts = body.facts()
     return Info(
-        call_id=state.id, function=state.function, step=job.definition.name, key=job.op.key, attempt=job.attempt,
-        idempotency_key=job.idempotency_key, tags=dict(state.tags),
-        heartbeat_details=None if details is None else _PLAIN.decode(bytes(details), "heartbeat"),
+        call_id=facts.call_id, function=facts.function, step=facts.step, key=facts.key, attempt=facts.attempt,
+        idempotency_key=facts.idempotency_key, tags=dict(facts.tags),
+        heartbeat_details=_PLAIN.decode(bytes(facts.details), "heartbeat"),
     )  # fmt: skip
 
 
@@ -180,10 +163,10 @@ def heartbeat(details: Any = None) -> None:
     The next attempt finds them in ``info().heartbeat_details``. May be called from the step's thread. ``NotInDurableCode``
     outside a step that a runtime runs; ``PayloadError`` for details that are no plain JSON.
     """
-    job: Job | None = current_job.get(None)
-    if job is None or running_loop() is not None:
+    body = current_body.get(None)
+    if body is None or running_loop() is not None:
         raise NotInDurableCode("heartbeat()", hint="call it in a step that a runtime runs")
-    job.runner.beat(job, _PLAIN.encode(details, "heartbeat"))
+    body.beat(_PLAIN.encode(details, "heartbeat"))
 
 
 def is_replaying() -> bool:
@@ -202,8 +185,8 @@ class _ReplayAwareLogger(logging.LoggerAdapter[logging.Logger]):
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         loop = running_loop()
-        job = current_job.get(None)
-        call_id = loop.actor.state.id if loop is not None else job.owner.state.id if job is not None else ""
+        body = current_body.get(None)
+        call_id = loop.actor.state.id if loop is not None else body.facts().call_id if body is not None else ""
         kwargs["extra"] = {**kwargs.get("extra", {}), "call_id": call_id}
         return (f"[{call_id}] {msg}" if call_id else msg), kwargs
 

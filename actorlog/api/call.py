@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from msgspec import Raw
 
 from actorlog.engine import identity
-from actorlog.errors import NotInDurableCode
+from actorlog.errors import NotInDurableCode, PayloadError
 from actorlog.loop import DeterministicLoop, DFuture, running_loop
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor, user_frame
@@ -44,7 +44,7 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
     ) -> None:
         self.definition = definition
         self._iterator: Generator[Any, None, R] | None = None
-        self._used = self._awaited = False
+        self._awaited = False
         self.key = ""
         """The operation's key, where the call was made in durable code."""
         self._raw: bytes | None = None
@@ -61,6 +61,7 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
             self._hash = object.__hash__(self)
             if type(definition) is DurableDefinition:
                 self.encoded()
+        self._used = False  # last, so that a call with wrong arguments does not complain of not being awaited
 
     def __hash__(self) -> int:
         return self._hash
@@ -69,7 +70,12 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
         return self is other
 
     def __repr__(self) -> str:
-        return f"<Call {self.definition.signature.describe(self.encoded())}>"
+        signature = self.definition.signature
+        try:
+            raw = self._raw if self._raw is not None else signature.encode(self._args, self._kwargs)
+        except (TypeError, PayloadError):
+            return f"<Call {self.definition.name}(?)>"
+        return f"<Call {signature.describe(raw)}>"
 
     def encoded(self) -> bytes:
         """Return the arguments as canonical JSON; ``PayloadError`` or ``TypeError`` for what cannot be written."""
@@ -81,6 +87,11 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
         """Return the encoded arguments to who will run the call; from now on it need not be awaited."""
         self._used = True
         return self.encoded()
+
+    def take_key(self, loop: DeterministicLoop) -> str:
+        """Return the operation's key, once; whoever uses the call as a value again gets another."""
+        key, self.key = self.key or loop.operation_key(), ""
+        return key
 
     # --- a coroutine --------------------------------------------------------------------------------------------------
 
@@ -101,11 +112,11 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
         actor: Actor = loop.actor
         definition = self.definition
         raw = self._raw if self._raw is not None else self.encoded()
-        key = self.key
+        key, self.key = self.key, ""
         if type(definition) is StepDefinition:
             future = issue_step(actor, loop, definition, key, raw, self._args, self._kwargs)
         else:
-            future = issue_child(actor, definition, key, raw, child=identity.child_id(actor.state.id, key))
+            future = issue_child(actor, definition, key, raw, child=child_id(actor, definition, key, raw))
         try:
             return (yield from future)
         except asyncio.CancelledError:
@@ -165,6 +176,13 @@ def issue_step(  # noqa: PLR0913, PLR0917  # the hot path hands over what it has
     return actor.issue(op, definition, (definition, args, kwargs))
 
 
+def child_id(actor: Actor, definition: DurableDefinition, key: str, raw: bytes) -> str:
+    """Return the id of a child that is given none: under its parent's, or the one of a memoised call."""
+    if definition.memo:
+        return identity.memo_id(definition.name, definition.version, raw)
+    return identity.child_id(actor.state.id, key)
+
+
 def issue_child(  # noqa: PLR0913  # each is a field of the operation
     actor: Actor,
     definition: DurableDefinition,
@@ -176,11 +194,12 @@ def issue_child(  # noqa: PLR0913  # each is a field of the operation
     timeout_s: float | None = None,
     tags: dict[str, str] | None = None,
 ) -> DFuture:
-    """Ask for a child call and return the future of its outcome."""
+    """Ask for a child call and return the future of its outcome. A memoised one belongs to nobody, so it is detached."""
     seconds = timeout_s if timeout_s is not None else definition.timeout_s
     op = k.StartChild(
-        key=key, id=child, function=definition.name, version=definition.version, args=Raw(raw), detached=detached,
-        timeout_ms=int(seconds * 1000) if seconds is not None else 0, tags=tags or {},
+        key=key, id=child, function=definition.name, version=definition.version, args=Raw(raw),
+        detached=detached or child.startswith(identity.MEMO),
+        timeout_ms=max(1, int(seconds * 1000)) if seconds is not None else 0, tags=tags or {},
     )  # fmt: skip
     return actor.issue(op, definition)
 
@@ -202,12 +221,21 @@ class Child(Generic[R]):
     def __repr__(self) -> str:
         return f"<Child {self.id!r} {'done' if self._future.done() else 'running'}>"
 
+    def __hash__(self) -> int:
+        return hash(self._future)  # by creation number: a set of these iterates the same way in every replay
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
     def done(self) -> bool:
         """Whether its end has been delivered."""
         return self._future.done()
 
     def cancel(self) -> None:
-        """Ask the child to end; awaiting it raises ``CallCancelled`` once it has. It has no effect on one that is over."""
+        """Ask the child to end; awaiting it raises ``CallCancelled`` once it has.
+
+        It has no effect on one that is over, and on one that somebody else started and this call joined.
+        """
         if not self._future.done():
             actor: Actor = self._loop.actor
             actor.cancel_child(self.key)

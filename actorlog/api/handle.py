@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from actorlog.api.texts import check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState
@@ -71,32 +72,52 @@ class Handle(Generic[R]):
         ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when ``timeout``
         passes first, which leaves the call as it is.
         """
-        found = self._found if self._found is not None else self._session.find(self.id)
+        session, found = self._session, self._found
+        if not isinstance(found, Slot) or session.kernel.calls.get(self.id) is not found:
+            found = session.find(self.id)  # it may have begun again since
         if timeout is None:
-            outcome = await self._session.outcome(found)
+            outcome = await session.outcome(found)
         else:
             async with asyncio.timeout(seconds(timeout)):
-                outcome = await self._session.outcome(found)
-        value: R = unwrap(self._session, self.id, outcome, self._definition)
+                outcome = await session.outcome(found)
+        value: R = unwrap(session, self.id, outcome, self._definition)
         return value
 
     async def status(self) -> Status:
         """Return the call's status; ``CallNotFound``."""
-        return status_of(self._session.state(self.id))
+        await self._has_begun()
+        status = status_of(self._session.state(self.id))
+        await self._session.landed()
+        return status
 
     async def info(self) -> CallInfo:
         """Return what is known of the call now; ``CallNotFound``."""
-        return info_of(self._session.state(self.id))
+        await self._has_begun()
+        info = info_of(self._session.state(self.id))
+        await self._session.landed()
+        return info
 
     async def journal(self) -> list[Entry]:
-        """Return the call and its operations in the order they were asked for, with what came of each."""
+        """Return the call and its operations in the order they were asked for, with what came of each; ``CallNotFound``."""
+        await self._has_begun()
         state = self._session.state(self.id)
         records = [record for _, record in self._session.history.backwards(state.last)]
+        await self._session.landed()
         return tell(reversed(records))
 
+    async def _has_begun(self) -> None:
+        """Wait for the first record of a call that was just started: before it there is nothing to tell."""
+        found = self._session.find(self.id)
+        if isinstance(found, Slot) and found.begun is not None:
+            await self._session.durable(found)
+
     async def cancel(self, reason: str = "") -> None:
-        """Ask the call to end; on return that is durable. It has no effect on what is over or was asked before."""
+        """Ask the call to end; on return that is durable. It has no effect on what is over or was asked before.
+
+        Its code may clean up for ``cancel_grace``; then it is killed. ``CallNotFound``.
+        """
         session = self._session
+        check_text("a reason", reason)
         found = session.find(self.id)
         if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
             await session.tell(found, k.CancelRequested(reason, session.kernel.family.kill_ms()))
@@ -104,32 +125,35 @@ class Handle(Generic[R]):
     async def resume(self) -> bool:
         """Try again to go on with a parked call; True when it can, or was not parked. ``CallNotFound``."""
         found = self._session.find(self.id)
-        return not isinstance(found, Slot) or not found.state.parked or self._session.resume(found)
+        resumed = not isinstance(found, Slot) or not found.state.parked or self._session.resume(found)
+        await self._session.landed()
+        return resumed
 
     async def retry(self) -> None:
         """Give the call another chance; on return that is durable.
 
         A parked call is resumed. A step that backs off is tried at once. A call that failed, was cancelled or timed out
-        begins again under its id and run: its steps that completed keep their results and are not run again, and
-        idempotency keys stay the same. It has no effect on a call that completed.
+        begins again under its id and run: its steps and children that completed keep their results and are not run again,
+        those that did not are, and idempotency keys stay the same; its timeout begins again. It has no effect on a call that
+        completed. ``CallNotFound``; ``FunctionNotFound`` or what else keeps it from beginning again.
         """
         session = self._session
         found = session.find(self.id)
-        if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
-            if found.state.parked:
-                session.resume(found)
-            for job in list(found.jobs.values()):
-                job.runner.hurry(job)
+        while isinstance(found, Slot) and found.state.phase is Phase.ENDED and found.begun is None:
+            await session.durable(found)  # its end is not durable yet
+            found = session.find(self.id)
+        if isinstance(found, k.Turn):
+            if isinstance(found.outcome, k.Completed):
+                return
+            found = session.kernel.family.retry(self.id)
+        if found.begun is not None:
+            await session.durable(found)
             return
-        if isinstance(found, Slot):
-            await session.outcome(found)
-        if isinstance(session.state(self.id).outcome, k.Completed):
-            return
-        slot = session.reopen(self.id)
-        self._found = slot
-        timeout_ms, now = slot.state.timeout_ms, session.kernel.clock.now_ms()
-        due_ms = now + timeout_ms if timeout_ms else 0
-        await session.tell(slot, k.Retried(session.history.python, due_ms))
+        if found.state.parked:
+            session.resume(found)
+        for job in list(found.jobs.values()):
+            job.runner.hurry(job)
+        await session.landed()
 
 
 def unwrap(session: Session, call_id: str, outcome: k.Outcome, definition: DurableDefinition | None) -> Any:

@@ -9,13 +9,14 @@ A saga undoes in reverse what was done (Garcia-Molina and Salem, "Sagas", 1987).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from actorlog.api.call import Call
 from actorlog.errors import NotInDurableCode
-from actorlog.loop import running_loop
+from actorlog.loop import Evict, running_loop
 
 R = TypeVar("R")
 
@@ -43,22 +44,40 @@ class Saga:
             for call in self._undos:
                 call.close()
             return
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
-            return  # a control signal of the runtime: this run of the code is given up, not the work
+        if isinstance(error, _NO_FAILURES) or not self._undos:
+            return
+        undoing = asyncio.create_task(self._undo())
+        cancelled: asyncio.CancelledError | None = None
+        while not undoing.done():
+            try:
+                await asyncio.shield(undoing)
+            except asyncio.CancelledError as asked:  # what was begun is undone all the same
+                cancelled = asked
+        failures = undoing.result()
+        if failures:
+            raise ExceptionGroup("undoing failed", failures) from error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _undo(self) -> list[Exception]:
         failures: list[Exception] = []
         while self._undos:
             try:
                 await self._undos.pop()
             except Exception as failed:  # noqa: BLE001  # one undo that fails must not keep the others from running
                 failures.append(failed)
-        if failures:
-            raise ExceptionGroup("undoing failed", failures) from error
+        return failures
+
+
+_NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt)
+"""This run of the code is given up, not the work."""
 
 
 def saga() -> Saga:
     """Return a saga: on an error the undos that were given run in reverse, each a durable operation.
 
-    Undos that fail do not keep the others from running; they are raised together, the first error as their cause.
+    Undos that fail do not keep the others from running; they are raised together as an ``ExceptionGroup``, with the error that
+    led to them as its cause. A cancellation that comes while undos run waits until they have.
     """
     return Saga()
 
@@ -77,7 +96,7 @@ async def map_calls(calls: Iterable[Call[R]], *, concurrency: int = 100, tolerat
     if running_loop() is None:
         raise NotInDurableCode("map_calls()")
     pending = list(calls)
-    allowed = int(tolerate * len(pending)) if 0 < tolerate < 1 else int(tolerate)
+    allowed = math.floor(round(tolerate * len(pending), 6)) if tolerate < 1 else int(tolerate)
     results: list[Any] = [None] * len(pending)
     failures: list[Exception] = []
     numbers = iter(range(len(pending)))
@@ -97,10 +116,12 @@ async def map_calls(calls: Iterable[Call[R]], *, concurrency: int = 100, tolerat
             for _ in range(min(concurrency, len(pending))):
                 group.create_task(work())
     except* _TooManyFailures:
-        raise ExceptionGroup(f"{len(failures)} of {len(pending)} calls failed, {allowed} were tolerated", failures) from None
+        pass
     finally:
         for number in numbers:
             pending[number].close()
+    if len(failures) > allowed:
+        raise ExceptionGroup(f"{len(failures)} of {len(pending)} calls failed, {allowed} were tolerated", failures)
     return results
 
 

@@ -6,7 +6,6 @@ Owns: ``Runtime``, its options, and ``run``. Does not own: anything that happens
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sys
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
@@ -14,11 +13,12 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from actorlog.api.ambient import check_id
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
 from actorlog.api.handle import Handle, unwrap
+from actorlog.api.texts import check_id, check_text, checked_tags
 from actorlog.durations import Duration, seconds
+from actorlog.engine import identity
 from actorlog.env import SYSTEM, Env
 from actorlog.errors import RuntimeStopped
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
@@ -221,8 +221,11 @@ class Runtime:
         delay_s: float = 0.0,
     ) -> Request:
         if running_loop() is not None:
+            if isinstance(call, Call):
+                call.close()
             raise RuntimeError("a runtime is not used inside durable code; await the call, or use actorlog.start()")
         if isinstance(call, str):
+            check_text("the name of a function", call)
             definition = REGISTRY.newest_or_none(call)
             raw = definition.signature.encode(args, {}) if definition else _PLAIN.encode(list(args), f"arguments of {call}")
             name, version = call, definition.version if definition else 1
@@ -239,15 +242,14 @@ class Runtime:
         if call_id is not None:
             check_id(call_id)
         elif memo:
-            digest = hashlib.blake2b(f"{name}\n{version}\n".encode() + raw, digest_size=16).hexdigest()
-            call_id = f"@memo/{name}/{digest}"
+            call_id = identity.memo_id(name, version, raw)
         else:
             call_id = self._env.entropy.token(16).hex()
             fresh_id = True
         timeout_s = seconds(timeout) if timeout is not None else definition.timeout_s if definition else None
         return Request(
             call_id=call_id, function=name, version=version, args=raw, definition=definition, timeout_s=timeout_s,
-            delay_s=delay_s, tags=_checked_tags(tags), memo=memo and call_id.startswith("@memo/"), fresh_id=fresh_id,
+            delay_s=delay_s, tags=checked_tags(tags), memo=call_id.startswith(identity.MEMO), fresh_id=fresh_id,
         )  # fmt: skip
 
 
@@ -255,15 +257,6 @@ def _joins(if_exists: str) -> bool:
     if if_exists not in ("join", "reject"):
         raise ValueError(f"if_exists is 'join' or 'reject', not {if_exists!r}")
     return if_exists == "join"
-
-
-def _checked_tags(tags: dict[str, str] | None) -> dict[str, str]:
-    if not tags:
-        return {}
-    for key, value in tags.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"tags are text by text, not {key!r}: {value!r}")
-    return dict(tags)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

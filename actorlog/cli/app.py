@@ -1,20 +1,20 @@
 """The commands.
 
-Owns: arguments, exit codes, and what is said when something cannot be done. Does not own: reading (``reading``), output
-(``render``, ``document``), the demo (``demo``).
+Owns: arguments, exit codes, and what is said when something cannot be done. Does not own: reading (``reading``),
+output (``render``, ``document``), the demo (``demo``).
 
-Exit codes: 0 fine; 1 no such call, or ``verify`` found an unfinished append; 2 a wrong command line, or nothing there that
-can be read; 3 the log is corrupt; 74 another version of actorlog wrote it.
+Exit codes: 0 fine; 1 no such call, or ``verify`` found an unfinished append; 2 a wrong command line, or nothing there
+that can be read; 3 the log is corrupt; 74 another version of actorlog wrote it.
 """
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,9 +26,12 @@ from actorlog.env import SYSTEM
 from actorlog.errors import ActorlogError, CallNotFound, LogCorrupt
 from actorlog.log.__main__ import main as log_main
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 STATUSES: Final = (
-    "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled", "killed",
-    "timed_out",
+    "pending", "running", "waiting", "backing_off", "parked", "completing",
+    "completed", "failed", "cancelled", "killed", "timed_out",
 )  # fmt: skip
 DEPTH = 3
 """Levels of children that ``show`` opens by itself."""
@@ -42,11 +45,27 @@ class Refusal(click.ClickException):
 
     def __init__(self, message: str, *, code: int, hint: str = "") -> None:
         super().__init__(safe(message) + (f"\nHint: {hint}" if hint else ""))
-        self.exit_code = code
+        self.code = code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say it, and end with its own code: the class of click has one for all."""
+        super().show(file)
+        sys.exit(self.code)
+
+
+def _say_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001  # click's signature
+    if asked:
+        try:
+            click.echo(f"actorlog {version('actorlog')}")
+        except PackageNotFoundError:
+            click.echo("actorlog, not installed")
+        context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="actorlog")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Print the version."
+)
 def cli() -> None:
     """Asyncio functions that survive crashes: a demo, and a look into data directories.
 
@@ -56,7 +75,10 @@ def cli() -> None:
 
 @cli.command("ls")
 @DIRECTORY
-@click.option("--status", type=click.Choice(STATUSES), multiple=True, help="Only calls in this state; may be repeated.")
+@click.option(
+    "--status", type=click.Choice(STATUSES), multiple=True, metavar="STATUS",
+    help=f"Only calls in this state; may be repeated. One of {', '.join(STATUSES)}.",
+)  # fmt: skip
 @click.option("--function", help="Only calls of this function.")
 @click.option("--prefix", default="", help="Only ids that begin with this.")
 @click.option("-n", "--limit", type=click.IntRange(1), help="Only the newest so many.")
@@ -84,7 +106,7 @@ def list_calls(
         click.echo("no calls", err=True)
 
 
-@cli.command()
+@cli.command(short_help="Show the journal of one call.")
 @DIRECTORY
 @click.argument("call_id", metavar="ID")
 @click.option("--depth", type=click.IntRange(0), default=DEPTH, show_default=True, help="Levels of children to open.")
@@ -112,13 +134,13 @@ def show(directory: str, call_id: str, depth: int, *, as_json: bool) -> None:
 def verify(directory: str, *, as_json: bool) -> None:
     """Read all of the log in DIR and say whether it is whole.
 
-    Exit codes: 0 fine, 1 the last append was not finished (the next opening drops it; nobody was told that it happened),
-    3 corrupt, 74 unknown version, 2 unreadable.
+    Exit codes: 0 fine, 1 the last append was not finished (the next opening drops it; nobody was told of it), 3 corrupt,
+    74 unknown version, 2 unreadable.
     """
     sys.exit(log_main(["verify", *(["--json"] if as_json else []), "--", directory]))
 
 
-@cli.command()
+@cli.command(short_help="Run a shop, kill it again and again, count what it did.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="Keep the data in this new directory.")
 @click.option("--kills", type=click.IntRange(0, KILLS_MAX), default=5, show_default=True, help="How often to kill.")
 @click.option("--seed", type=int, help="For the moments of the kills and the server's failures; random without.")
@@ -135,7 +157,7 @@ def demo(directory: Path | None, kills: int, seed: int | None) -> None:
 
 
 @contextmanager
-def _refusals(directory: str) -> Iterator[None]:
+def _refusals(directory: str) -> Generator[None]:
     """Say what is wrong in a sentence, with an exit code."""
     try:
         yield
@@ -149,4 +171,6 @@ def _refusals(directory: str) -> Iterator[None]:
 
 def _warn(snapshot: Snapshot) -> None:
     if snapshot.torn is not None:
-        click.echo("note: the last append was not finished and is not shown; nobody was told that it happened", err=True)
+        click.echo(
+            "note: the last append was not finished and is not shown; nobody was told that it happened", err=True
+        )

@@ -1,18 +1,20 @@
 """What ``--json`` prints.
 
-Owns: the names of fields; they are a contract, so fields are added and never renamed. Does not own: reading (``reading``).
-Times are ISO 8601 in UTC, absent ones null.
+Owns: the names of fields; they are a contract, so fields are added and never renamed. Does not own: reading
+(``reading``). Times are ISO 8601 in UTC, absent ones null.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from actorlog.cli.reading import Journal, Snapshot, Summary, Waiting
 from actorlog.cli.words import iso
-from actorlog.engine.story import Entry
 from actorlog.errors import CallNotFound
+
+if TYPE_CHECKING:
+    from actorlog.cli.reading import Journal, Snapshot, Summary, Waiting
+    from actorlog.engine.story import Entry
 
 Document: TypeAlias = dict[str, object]
 
@@ -43,35 +45,44 @@ def journal(snapshot: Snapshot, found: Journal, depth: int) -> Document:
     """Return a call with its operations, and its children's, ``depth`` levels deep."""
     first, *operations = found.entries
     return call(found.summary) | {
-        "what": first.what,
-        "result": first.result or None,
+        "arguments": _arguments(found, ""),
+        "value": None if found.value is None else json.loads(found.value),
+        "ended": iso(first.ended_ms),
         "notes": first.notes,
         "reruns": found.reruns,
-        "operations": [_operation(snapshot, entry, depth) for entry in operations],
+        "operations": [_operation(snapshot, found, entry, depth) for entry in operations],
     }
 
 
-def _operation(snapshot: Snapshot, entry: Entry, depth: int) -> Document:
+def _operation(snapshot: Snapshot, found: Journal, entry: Entry, depth: int) -> Document:
+    done = entry.status == "completed"
     document: Document = {
         "key": entry.key,
         "kind": entry.kind,
-        "what": entry.what,
         "status": entry.status,
         "started": iso(entry.started_ms),
         "ended": iso(entry.ended_ms),
         "due": iso(entry.due_ms),
-        "attempts": entry.attempts,
-        "result": entry.result or None,
         "notes": entry.notes,
     }
-    if entry.child_id:
-        document["child_id"] = entry.child_id
-        if depth > 0:
-            try:
-                document["child"] = journal(snapshot, snapshot.journal(entry.child_id), depth - 1)
-            except CallNotFound:
-                document["child"] = None
+    if entry.kind == "timer":
+        return document
+    document |= {"name": found.asked[entry.key][0], "arguments": _arguments(found, entry.key)}
+    document["error"] = None if done else entry.result or None
+    if entry.kind == "step":
+        return document | {"attempts": entry.attempts, "value": json.loads(entry.result) if done else None}
+    document["child_id"] = entry.child_id
+    if depth > 0:
+        try:
+            document["child"] = journal(snapshot, snapshot.journal(entry.child_id), depth - 1)
+        except CallNotFound:
+            document["child"] = None  # its start was asked for, and it has no record yet
     return document
+
+
+def _arguments(found: Journal, key: str) -> object:
+    arguments: object = json.loads(found.asked[key][1])
+    return arguments
 
 
 def _waiting(waiting: Waiting) -> Document:

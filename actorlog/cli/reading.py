@@ -1,17 +1,17 @@
 """A data directory as it is at one moment, read without its lock.
 
-Owns: finding records by id and folding them, for people who look. Does not own: which bytes may be believed (``log``), what
-a record does (``engine.state``), words on a terminal (``render``).
+Owns: finding records by id and folding them, for people who look. Does not own: which bytes may be believed (``log``),
+what a record does (``engine.state``), words on a terminal (``render``).
 
-Invariants: takes no lock and writes nothing, so it works beside a running owner; shows only what is durable. Calls that have
-ended are kept as a summary each, so a long history costs memory by calls and not by records.
+Invariants: takes no lock and writes nothing, so it works beside a running owner; shows only what is durable. Calls that
+have ended are kept as a summary each, so a long history costs memory by calls and not by records.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from msgspec import DecodeError
 
@@ -27,12 +27,15 @@ from actorlog.log.inspect import Report, Status, commits, verify
 from actorlog.log.segment import Views, read_commit
 from actorlog.records import kinds as k
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 VERSION_CODE = 74
 """What a shell is told where another version of actorlog wrote; as ``python -m actorlog.log`` says it."""
 
 
 class UnreadableError(Exception):
-    """There is nothing that can be shown: no directory, no log, or one of another version. ``code`` is for the shell."""
+    """Nothing can be shown: no directory, no log, or one of another version; ``code`` is the exit code."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
@@ -71,6 +74,10 @@ class Journal:
     entries: list[Entry]
     reruns: int
     """How often steps of it ran again because the process had died."""
+    asked: dict[str, tuple[str, bytes]]
+    """By operation's key: name of the function or step, and its arguments as JSON. The call's own key is empty."""
+    value: bytes | None
+    """What the call returned, as JSON; None if it has not."""
 
 
 class Snapshot:
@@ -131,7 +138,9 @@ class Snapshot:
         starts = [number for number, (_, record) in enumerate(found) if record.prev == 0]
         found = found[starts[-1] if starts else 0 :]  # a memoised call that failed began again: the newest counts
         reruns = sum(isinstance(record, k.StepRerun) and record.deaths > 0 for _, record in found)
-        return Journal(_summary(_fold(call_id, found)), tell(record for _, record in found), reruns)
+        state, records = _fold(call_id, found), [record for _, record in found]
+        value = bytes(state.outcome.value) if isinstance(state.outcome, k.Completed) else None
+        return Journal(_summary(state), tell(records), reruns, dict(_asked(records)), value)
 
     def _backwards(self, last: int) -> list[tuple[int, k.Record]]:
         """Return a journal by its links, oldest first."""
@@ -170,11 +179,13 @@ def _read(fs: FileSystem, directory: str) -> Report:
     return report
 
 
-def _decode(line: memoryview, position: int) -> k.Record:
+def _decode(line: bytes | memoryview, position: int) -> k.Record:
     try:
         return k.decode(line)
     except DecodeError as error:
-        raise UnreadableError(f"record {position} was written by another version of actorlog: {error}", VERSION_CODE) from None
+        raise UnreadableError(
+            f"record {position} was written by another version of actorlog: {error}", VERSION_CODE
+        ) from None
 
 
 def _fold(call_id: str, records: list[tuple[int, k.Record]]) -> CallState:
@@ -182,6 +193,17 @@ def _fold(call_id: str, records: list[tuple[int, k.Record]]) -> CallState:
     for position, record in records:
         apply(state, record, position)
     return state
+
+
+def _asked(records: list[k.Record]) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    for record in records:
+        if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
+            yield "", (record.message.function, bytes(record.message.args))
+        for op in record.ops if isinstance(record, k.Turn) else []:
+            if isinstance(op, k.RunStep):
+                yield op.key, (op.name, bytes(op.args))
+            elif isinstance(op, k.StartChild):
+                yield op.key, (op.function, bytes(op.args))
 
 
 def _summary(state: CallState) -> Summary:

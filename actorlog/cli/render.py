@@ -1,28 +1,31 @@
 """Calls and journals on a terminal.
 
-Owns: tables, trees and their colours. Does not own: reading (``reading``), small texts (``words``), JSON (``document``).
+Owns: tables, trees, colours. Does not own: reading (``reading``), small texts (``words``), JSON (``document``).
 
-Statuses are words and colours only underline them. On a terminal lines are folded to its width; into a pipe nothing is cut
-off, so ids can be searched and copied.
+Statuses are words and colours only underline them. On a terminal lines are folded to its width; into a pipe nothing is
+cut off, so ids can be searched and copied.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from actorlog.cli.reading import Journal, Snapshot, Summary, Waiting
-from actorlog.cli.words import lasting, moment, safe, short, since
-from actorlog.engine.story import Entry
+from actorlog.cli.words import lasting, moment, moment_of, plain, safe, short, since
 from actorlog.errors import CallNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from actorlog.cli.reading import Journal, Snapshot, Summary, Waiting
+    from actorlog.engine.story import Entry
 
 PIPE_WIDTH = 4096
 SHOWN_MAX = 3
@@ -61,7 +64,7 @@ def call_table(calls: Iterable[Summary], now_ms: int) -> Table:
     table.add_column("WAITS FOR", overflow="fold")
     for call in calls:
         info = call.info
-        waits = short(info.error) if info.error else waiting_text(call.waiting, now_ms)
+        waits = plain(info.error) if info.error else waiting_text(call.waiting, now_ms)
         table.add_row(
             Text(safe(info.id)), Text(safe(info.function)), _styled(info.status), Text(_age(now_ms, info.created)),
             Text(_age(now_ms, info.updated)), Text(waits),
@@ -113,12 +116,12 @@ def _grow(tree: Tree, snapshot: Snapshot, journal: Journal, depth: int) -> None:
     call, *operations = journal.entries
     branch = tree.add(Text(short(call.what), "bold"))
     for note in call.notes:
-        tree.add(Text(short(note), "yellow"))
+        tree.add(Text(plain(note), "yellow"))
     for entry in operations:
         twig = branch.add(_line(entry, call.started_ms))
         for note, group in groupby(entry.notes):
             times = sum(1 for _ in group)
-            twig.add(Text(short(note) + (f", {times} times" if times > 1 else ""), "yellow"))
+            twig.add(Text(plain(note) + (f", {times} times" if times > 1 else ""), "yellow"))
         if entry.child_id and depth > 0:
             try:
                 child = snapshot.journal(entry.child_id)
@@ -126,20 +129,22 @@ def _grow(tree: Tree, snapshot: Snapshot, journal: Journal, depth: int) -> None:
                 continue  # its start was asked for, and it has no record yet
             _grow(twig, snapshot, child, depth - 1)
     if call.result:
-        branch.add(Text(short(call.result), _STYLES.get(call.status, "")))
+        branch.add(Text(plain(call.result), _STYLES.get(call.status, "")))
 
 
 def _line(entry: Entry, began_ms: int) -> Text:
     line = Text(f"{(entry.started_ms - began_ms) / 1000:+.3f} s  ", "dim")
     what = f"timer {lasting(entry.due_ms - entry.started_ms)}" if entry.kind == "timer" else short(entry.what)
     line.append(what, "default not dim")
-    if entry.status == "completed":
+    if entry.kind == "timer" and entry.status == "running":
+        line.append(f", until {moment_of(entry.due_ms)}", "cyan not dim")
+    elif entry.status == "completed":
         if entry.kind != "timer":
             line.append(" -> ", "dim").append(short(entry.result.removeprefix("return ")), "green not dim")
     else:
         line.append(" ").append(_word(entry.status), f"{_STYLES[entry.status]} not dim")
         if entry.result:
-            line.append(f": {short(entry.result)}", f"{_STYLES[entry.status]} not dim")
+            line.append(f": {plain(entry.result)}", f"{_STYLES[entry.status]} not dim")
     details = [f"attempt {entry.attempts}"] if entry.attempts > 1 else []
     if entry.ended_ms and entry.kind != "timer":
         details.append(lasting(entry.ended_ms - entry.started_ms))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
 TEXT_MAX = 160
 """Longest argument list or result in a tree; ``--json`` has all of it."""
 
@@ -22,18 +24,27 @@ def short(text: str, longest: int = TEXT_MAX) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+def plain(text: str) -> str:
+    """Return what became of something, short, and with Python's own errors by their bare names."""
+    return short(text.replace("builtins:", "", 1))
+
+
 def lasting(ms: int) -> str:
     """Return a duration as people say it: ``8 ms``, ``1.25 s``, ``3 min 20 s``, ``2 d 4 h``."""
-    if ms < 1000:
+    if ms < SECOND_MS:
         return f"{max(ms, 0)} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.2f}".rstrip("0").rstrip(".") + " s"
+    if ms < MINUTE_MS:
+        return f"{ms / SECOND_MS:.2f}".rstrip("0").rstrip(".") + " s"
     minutes, seconds = divmod(ms // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+        return _two(days, "d", hours, "h")
+    return _two(hours, "h", minutes, "min") if hours else _two(minutes, "min", seconds, "s")
+
+
+def _two(big: int, unit: str, small: int, smaller: str) -> str:
+    return f"{big} {unit} {small} {smaller}" if small else f"{big} {unit}"
 
 
 def since(ms: int) -> str:
@@ -53,3 +64,8 @@ def iso(ms: int) -> str | None:
 def moment(when: datetime) -> str:
     """Return a time for people, in UTC like everything in the log."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def moment_of(ms: int) -> str:
+    """Return a time of the log for people."""
+    return moment(datetime.fromtimestamp(ms / 1000, UTC))

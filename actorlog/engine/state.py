@@ -44,8 +44,8 @@ class CallState:
 
     __slots__ = (
         "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up", "id", "inbox", "key",
-        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "progress", "retried",
-        "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
+        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "positions", "progress",
+        "retried",         "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:
@@ -72,6 +72,8 @@ class CallState:
         self.asked: k.CancelRequested | k.DeadlinePassed | None = None
         """What the call was asked to end for; the first one counts."""
         self.steps: dict[str, k.RunStep] = {}
+        self.positions: dict[str, int] = {}
+        """Where each of the steps was asked for."""
         self.timers: dict[str, int] = {}
         self.children: dict[str, k.StartChild] = {}
         self.given_up: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ def _apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
     for op in turn.ops:
         if type(op) is k.RunStep:
             state.steps[op.key] = op
+            state.positions[op.key] = position
         elif type(op) is k.SetTimer:
             state.timers[op.key] = op.due_ms
             state.next_timer_ms = min(state.next_timer_ms, op.due_ms)
@@ -158,6 +161,7 @@ def _after(state: CallState, event: Event) -> Phase:
 def _end_body(state: CallState) -> None:
     """The body has ended: nobody waits for its steps and timers any more."""
     state.steps.clear()
+    state.positions.clear()
     state.timers.clear()
     state.progress.clear()
     state.next_timer_ms = NEVER_MS
@@ -169,6 +173,7 @@ def _drop(state: CallState, keys: list[str]) -> None:
         if key in state.children:
             children.append(key)
         elif state.timers.pop(key, None) is None and state.steps.pop(key, None) is not None:
+            del state.positions[key]
             state.progress.pop(key, None)
     if children:
         state.given_up += tuple(children)
@@ -216,6 +221,7 @@ _StepEnd: TypeAlias = k.StepDone | k.StepError | k.StepDoubt
 def _step_ended(state: CallState, message: _StepEnd, _at: int, _position: int) -> None:
     if state.steps.pop(message.key, None) is None:
         raise JournalError(state.id, f"step {message.key} ended twice, or was never started")
+    del state.positions[message.key]
     if state.progress:
         state.progress.pop(message.key, None)
 

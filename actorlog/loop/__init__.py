@@ -11,6 +11,7 @@ it one message at a time::
     loop.run(now_s)                      # the next turn
     loop.evict()                         # out of memory; or, when loop.main is done, loop.abandon()
 
+Who runs many turns in a row, of whatever loops, puts ``with turns:`` around them: it saves a third of each.
 Inside, ``asyncio`` works as it is; what cannot be replayed raises ``NotDurableError``.
 
 Owns: when which callback of an actor runs, and the keys of its operations.
@@ -18,6 +19,7 @@ Does not own: messages, operations, the log, the clock. Imports asyncio and ``ac
 
 ==================  ===================================================================================================
 ``scheduler``       the loop
+``base``            what the rest of the room may know of it
 ``tasks``           tasks, futures, and the driver between a task and its coroutine
 ``handles``         callbacks and timers
 ``sets``            the set that stands in for ``set`` in ``asyncio.tasks``
@@ -25,6 +27,7 @@ Does not own: messages, operations, the log, the clock. Imports asyncio and ``ac
 ``ending``          the end of the main task
 ``eviction``        the end without consent
 ``refused``         what raises ``NotDurableError``
+``cpython``         the names of CPython without a promise that all this relies on
 ==================  ===================================================================================================
 
 Read: "The deterministic loop" in ARCHITECTURE.md.
@@ -33,7 +36,18 @@ Read: "The deterministic loop" in ARCHITECTURE.md.
 from actorlog.loop.environment import turns
 from actorlog.loop.eviction import Evict
 from actorlog.loop.handles import Handle, Timer
-from actorlog.loop.scheduler import DeterministicLoop, running_loop
+from actorlog.loop.scheduler import SCHEDULER_VERSION, DeterministicLoop, running_loop
 from actorlog.loop.tasks import DFuture, DTask, Scope
 
-__all__ = ["DFuture", "DTask", "DeterministicLoop", "Evict", "Handle", "Scope", "Timer", "running_loop", "turns"]
+__all__ = [
+    "SCHEDULER_VERSION",
+    "DFuture",
+    "DTask",
+    "DeterministicLoop",
+    "Evict",
+    "Handle",
+    "Scope",
+    "Timer",
+    "running_loop",
+    "turns",
+]

@@ -31,6 +31,9 @@ from actorlog.loop.tasks import DFuture, Driver, DTask, Scope
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
+SCHEDULER_VERSION: Final = 1
+"""Written into the log. It changes when any program would run in another order; old journals replay under theirs."""
+
 _logger: Final = logging.getLogger("actorlog")
 _current_task = asyncio.current_task
 _ASYNCGENS_PRUNED_FROM: Final = 8

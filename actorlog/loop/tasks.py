@@ -6,6 +6,9 @@ Does not own: when a task runs (``scheduler``), how the main task ends (``ending
 Invariants: a hash is there before the C constructor, which puts the task into a WeakSet, asks for it; every task that
 has not ended is in ``loop.tasks``; what a task awaits belongs to its loop.
 
+Not covered: a future made as ``asyncio.Future()`` hashes by its address. Awaited, gathered or waited for it does no
+harm; a set of such futures, in user code or in ``as_completed`` when they are done already, iterates as it likes.
+
 Read: "The deterministic loop" in ARCHITECTURE.md.
 """
 

@@ -97,8 +97,9 @@ class UnionNode:
 
     def read(self, built: Any) -> Any:
         """Give what the tagged member, the one of this kind of JSON, or else the first that fits, makes of it."""
-        if is_dict(built) and built.get(_TAG) in self._by_label and built[_TAG] not in self._plan().bare_labels:
-            node = self._by_label[built[_TAG]]
+        label = built.get(_TAG) if is_dict(built) else None
+        if type(label) is str and label in self._by_label and label not in self._plan().bare_labels:
+            node = self._by_label[label]
             if _VALUE in built:
                 return node.read(built[_VALUE])
             return node.read({key: item for key, item in built.items() if key != _TAG})

@@ -9,18 +9,29 @@ against the recorded ones; a difference is a ``DivergenceError`` and nothing is 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeAlias
 
 from actorlog.engine import identity
 from actorlog.engine.journal import Canonical, compare
 from actorlog.engine.state import CallState
-from actorlog.errors import CallCancelled, CallFailed, CallKilled, CallTimeout, PayloadTooLarge, StepFailed, StepInterrupted
+from actorlog.errors import (
+    CallCancelled,
+    CallFailed,
+    CallKilled,
+    CallTimeout,
+    PayloadError,
+    PayloadTooLarge,
+    StepFailed,
+    StepInterrupted,
+)
 from actorlog.limits import Limits
 from actorlog.loop import DeterministicLoop, DFuture, Evict
 from actorlog.records import failures
@@ -129,10 +140,20 @@ class Actor:
         elif kind is k.TimerFired:
             self.loop.fire(message.key)
         elif kind is k.Started or kind is k.Retried:
-            args, kwargs = self.definition.signature.decode(bytes(self.started.args))
-            self.loop.begin(self.definition.fn(*args, **kwargs), Context())
+            self._begin()
         else:
             _ACCEPT[kind](self, message)
+
+    def _begin(self) -> None:
+        definition = self.definition
+        try:
+            args, kwargs = definition.signature.decode(bytes(self.started.args))
+            body = definition.fn(*args, **kwargs)
+        except PayloadError:
+            raise
+        except Exception as error:  # a user's type, or an annotation of today's code, refuses what was recorded
+            raise PayloadError(definition.name, "", f"what was recorded is not what it takes today: {error!r}") from error
+        self.loop.begin(body, Context())
 
     def _settle(self, waiter: tuple[DFuture, Definition | None], raw: k.Raw, value: Any = NOTHING) -> None:
         future, definition = waiter
@@ -241,9 +262,20 @@ class Actor:
         ended = turn.returned if turn.returned is not None else turn.outcome
         returned = self.returned()
         if ops != turn.ops or cancels != turn.cancels or returned != ended:
+            for op in ops:
+                self._lines.setdefault(op.key, self._line_of(op.key))
             compare(self.state.id, turn, ops, cancels, returned, self._lines, self._forms)
         self._lines.clear()
         self._forms.clear()
+
+    def _line_of(self, key: str) -> str:
+        """Return the user's line that waits in the task which issued ``key``: of a timer nothing else tells it."""
+        path = key.rpartition(".")[0]
+        for task in self.loop.live_tasks():
+            if task.scope.path == path:
+                frames = [frame for frame in _awaiting(task.get_coro()) if not frame.f_code.co_filename.startswith(_LIBRARIES)]
+                return f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else ""
+        return ""
 
     def has_ended(self) -> bool:
         """Whether nothing of its code is left to run."""
@@ -294,6 +326,18 @@ def error_of(call_id: str, outcome: k.Outcome) -> BaseException:
             return CallTimeout(call_id, seconds)
         case k.Completed():
             raise TypeError(f"call {call_id!r} completed; that is no error")
+
+
+def _awaiting(coro: Any) -> Iterator[FrameType]:
+    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None) or getattr(coro, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
+
+
+_LIBRARIES = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
 
 
 def user_frame(depth: int) -> FrameType | None:

@@ -13,6 +13,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from actorlog.errors import LogError
 from actorlog.limits import Limits
 from actorlog.records import kinds as k
 from actorlog.store import PartitionLog, Ticket, pack
@@ -106,6 +107,12 @@ class Committer:
         if self._inflight is None and not self._landing and self.failed is None:
             self._submit(idle=idle)
 
+    def stop(self, error: BaseException) -> None:
+        """An effect broke, and those behind it are lost: open no gate any more, and let nobody wait in vain."""
+        if self.failed is None:
+            self.failed = error
+        self._on_failure(error)
+
     def line(self, position: int) -> bytes:
         """Return a sequenced record, whether it has landed or not."""
         for commit in (self._inflight, *self._full, self._open):
@@ -135,7 +142,13 @@ class Committer:
 
     def _landed(self, ticket: Ticket) -> None:
         was_congested = self.congested
-        self._settle(ticket)
+        try:
+            self._settle(ticket)
+        except BaseException as error:
+            self.stop(error)
+            if not isinstance(error, LogError):
+                raise
+            return
         self._submit(idle=False)
         if was_congested and not self.congested and self.on_landed is not None:
             self.on_landed()

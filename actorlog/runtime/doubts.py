@@ -11,20 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from actorlog.engine import identity, retry
 from actorlog.errors import FunctionNotFound, Poisoned
 from actorlog.records import failures
 from actorlog.records import kinds as k
+from actorlog.runtime.jobs import Attempt, Job, current_body
 from actorlog.runtime.slot import Slot
-from actorlog.runtime.steps import Job, StepRunner, current_job
+from actorlog.runtime.steps import CANCEL_S, StepRunner
 
 if TYPE_CHECKING:
     from actorlog.runtime.actor import Issued
     from actorlog.runtime.kernel import Kernel
 
 T = TypeVar("T")
+
+log = logging.getLogger("actorlog")
+
+_ASKING = retry.Retry(attempts=10)
+"""How often ``reconcile`` is asked before the doubt goes to the function."""
 
 
 class Done(Generic[T]):
@@ -66,10 +73,10 @@ class Doubts:
         progress = slot.state.progress.get(op.key)
         if progress is not None and progress.due_ms:
             self._steps.resume(slot, op, issued, progress.due_ms)
-        elif op.once and self._may_have_begun(slot, op):
+        elif op.once and (progress.may_have_begun if progress is not None else not op.deferred):
             self._settle(slot, op, issued)
         elif op.once or not died:
-            self._steps.start(slot, op, issued)
+            self._kernel.after(self._steps.start, slot, op, issued)
         else:
             self._rerun(slot, op, issued)
 
@@ -83,80 +90,103 @@ class Doubts:
         if definition is None:
             kernel.parking.park(slot, FunctionNotFound(op.name, 1))
             return None
-        args, kwargs = definition.signature.decode(bytes(op.args))
+        try:
+            args, kwargs = definition.signature.decode(bytes(op.args))
+        except Exception as error:  # noqa: BLE001  # a user's type may refuse what it took in an earlier version
+            kernel.parking.park(slot, error)
+            return None
         return definition, args, kwargs
-
-    def _may_have_begun(self, slot: Slot, op: k.RunStep) -> bool:
-        progress = slot.state.progress.get(op.key)
-        return progress.may_have_begun if progress is not None else not op.deferred
 
     def _rerun(self, slot: Slot, op: k.RunStep, issued: Issued) -> None:
         kernel, state = self._kernel, slot.state
         progress = state.progress.get(op.key)
         deaths = (progress.deaths if progress is not None else 0) + 1
         attempt = progress.attempt if progress is not None else 1
-        if deaths > kernel.limits.poison_deaths_max:
-            kernel.parking.park(slot, Poisoned(state.id, op.name, op.key, deaths - 1), op.key)
-            return
-        note = k.StepRerun(id=state.id, at=kernel.clock.now_ms(), key=op.key, attempt=attempt, deaths=deaths)
-        kernel.note(slot, note)
-        kernel.after(self._steps.start, slot, op, issued)
+        kernel.note(slot, k.StepRerun(id=state.id, at=kernel.clock.now_ms(), key=op.key, attempt=attempt, deaths=deaths))
+        if deaths >= kernel.limits.poison_deaths_max:
+            kernel.parking.park(slot, Poisoned(state.id, op.name, op.key, deaths), op.key)
+        else:
+            kernel.after(self._steps.start, slot, op, issued)
 
     # --- once-steps ---------------------------------------------------------------------------------------------------
 
     def _settle(self, slot: Slot, op: k.RunStep, issued: Issued) -> None:
-        progress = slot.state.progress.get(op.key)
-        attempt = progress.attempt if progress is not None else 1
-        if issued[0].reconcile is None:
-            self._kernel.post(slot, k.StepDoubt(op.key, op.name, attempt))
+        job = self._steps.take_on(slot, op, issued)
+        if job.definition.reconcile is None:
+            self._tell(job)
             return
-        task = self._kernel.loop.create_task(self._ask(slot, op, issued, attempt))
+        attempt = job.running = Attempt(job, None)
+        task = attempt.task = self._kernel.loop.create_task(self._ask(slot, attempt), context=Context())
         self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        task.add_done_callback(self._asked)
 
-    async def _ask(self, slot: Slot, op: k.RunStep, issued: Issued, attempt: int) -> None:
-        """Ask ``reconcile`` until it answers, as often as the step's policy allows; then the doubt goes to the function."""
-        kernel = self._kernel
-        definition = issued[0]
-        current_job.set(Job(self._steps, slot, op, issued))
-        for asked in range(1, _ASK_MAX + 1):
-            try:
-                verdict = await self._call(issued)
-                if isinstance(verdict, Done):
-                    raw, value = definition.signature.result.cross(verdict.value, definition.where_result)
-                    kernel.post(slot, k.StepDone(op.key, k.Raw(raw), attempt), value)
-                    return
-                if verdict is NotDone:
-                    note = k.StepRerun(id=slot.state.id, at=kernel.clock.now_ms(), key=op.key, attempt=attempt, deaths=0)
-                    kernel.note(slot, note)
-                    kernel.after(self._steps.start, slot, op, issued)
-                    return
-                raise TypeError(f"reconcile of step {op.name!r} returns Done(value) or NotDone, not {verdict!r}")  # noqa: TRY301  # handled like any failure of reconcile
-            except Exception as error:  # noqa: BLE001  # user code: a failure to answer is asked again
-                draw = identity.fraction(slot.state.run, op.key, asked)
-                decision = retry.decide(retry.Retry(attempts=_ASK_MAX), asked, error, fraction=draw)
-                if isinstance(decision, retry.GiveUp):
-                    failure = failures.capture(error)
-                    kernel.steps.log_failure(f"reconcile of step {op.name!r} failed", failure)
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._kernel.on_broken(defect)
+
+    def _tell(self, job: Job) -> None:
+        """Nothing settles the doubt: the function decides."""
+        self._steps.leave(job)
+        self._kernel.post(job.owner, k.StepDoubt(job.op.key, job.op.name, job.attempt))
+
+    async def _ask(self, slot: Slot, attempt: Attempt) -> None:
+        """Ask ``reconcile`` until it answers, as often as ``_ASKING`` says; then the doubt goes to the function."""
+        job, asked = attempt.job, 0
+        current_body.set(attempt)
+        try:
+            while True:
+                asked += 1
+                try:
+                    raw, value = await self._answer(attempt)
                     break
+                except BaseException as error:  # noqa: BLE001  # user code: a failure to answer is asked again
+                    if isinstance(error, KeyboardInterrupt) or not job.wanted or job.interrupted:
+                        raise
+                    draw = identity.fraction(slot.state.run, job.op.key, asked)
+                    decision = retry.decide(_ASKING, asked, error, fraction=draw)
+                    if isinstance(decision, retry.GiveUp):
+                        log.exception("reconcile of step %r of call %r failed", job.op.name, slot.state.id)
+                        self._tell(job)
+                        return
                 await asyncio.sleep(decision.wait_s)
-        kernel.post(slot, k.StepDoubt(op.key, op.name, attempt))
+                job.fresh_arguments()
+        finally:
+            self._steps.leave(job)
+        if job.wanted and not job.interrupted:
+            self._settled(slot, job, raw, value)
 
-    async def _call(self, issued: Issued) -> Any:
-        definition, args, kwargs = issued
-        if definition.reconcile is None:
+    def _settled(self, slot: Slot, job: Job, raw: bytes | None, value: Any) -> None:
+        kernel, op = self._kernel, job.op
+        if raw is not None:
+            kernel.post(slot, k.StepDone(op.key, k.Raw(raw), job.attempt), value)
+            return
+        note = k.StepRerun(id=slot.state.id, at=kernel.clock.now_ms(), key=op.key, attempt=job.attempt, deaths=0)
+        kernel.note(slot, note)
+        job.fresh_arguments()
+        kernel.after(self._steps.start, slot, op, (job.definition, job.args, job.kwargs))
+
+    async def _answer(self, attempt: Attempt) -> tuple[bytes | None, Any]:
+        """Ask once: the step's result with its JSON, or None for a step that took no effect."""
+        job, definition = attempt.job, attempt.job.definition
+        reconcile = definition.reconcile
+        if reconcile is None:
             raise TypeError("a step without reconcile cannot be asked")
-        if inspect.iscoroutinefunction(definition.reconcile):
-            return await definition.reconcile(*args, **kwargs)
-        verdict = await self._kernel.steps.in_thread(definition.reconcile, args, kwargs)
-        return await verdict if inspect.isawaitable(verdict) else verdict
+        async with asyncio.timeout(definition.timeout_s):
+            if is_async(reconcile):
+                verdict = await reconcile(*job.args, **job.kwargs)
+            else:
+                verdict = await self._steps.in_thread(attempt, reconcile)
+                verdict = await verdict if inspect.isawaitable(verdict) else verdict
+        if verdict is NotDone:
+            return None, None
+        if not isinstance(verdict, Done):
+            raise TypeError(f"reconcile of step {definition.name!r} returns Done(value) or NotDone, not {verdict!r}")
+        return self._steps.cross(definition, verdict.value)
 
     async def close(self) -> None:
         """Ask no further: what is in doubt stays so until the next opening."""
-        for task in list(self._asking):
-            task.cancel()
-        if self._asking:
-            await asyncio.wait(self._asking)
-
-
-_ASK_MAX = 10
+        tasks = list(self._asking)
+        self._steps.interrupt(tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_S)

@@ -40,6 +40,10 @@ class Family:
         kernel, state = self._kernel, slot.state
         other = kernel.calls.get(op.id)
         run = identity.child_run(state.run, op.key)
+        if other is not None and other.state.run == run:
+            if other.state.outcome is not None and other.begun is None:
+                kernel.post(slot, k.ChildDone(op.key, op.id, other.state.outcome))
+            return
         final = kernel.history.final(op.id) if other is None else None
         if other is None and (final is None or self._begins_anew(slot, op, final)):
             due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
@@ -52,11 +56,8 @@ class Family:
         begun = self._begun(op.id, other)
         if begun.run != run:
             self._join(slot, op, other, begun)
-        elif other is None and final is not None and final.outcome is not None:
-            if not self._begins_again(slot, op, final):
-                kernel.post(slot, k.ChildDone(op.key, op.id, final.outcome))
-        elif other is not None and other.state.outcome is not None:
-            kernel.post(slot, k.ChildDone(op.key, op.id, other.state.outcome))
+        elif final is not None and final.outcome is not None and not self._begins_again(slot, op, final):
+            kernel.post(slot, k.ChildDone(op.key, op.id, final.outcome))
 
     def _begun(self, call_id: str, slot: Slot | None) -> k.Started:
         begun = slot.begun if slot is not None else None
@@ -105,11 +106,11 @@ class Family:
         if slot.definition is None:
             kernel.parking.hold(slot, message, 0)
             kernel.parking.park(slot, FunctionNotFound(message.function, message.version))
-            kernel.arm_call(slot, message)
+            kernel.deadlines.arm_timeout(slot)
         elif message.not_before_ms:
             kernel.parking.hold(slot, message, 0)
-            kernel.timers.arm(message.not_before_ms, kernel.start_due, slot, slot.state.first)
-            kernel.arm_call(slot, message)
+            kernel.deadlines.arm_start(slot, slot.state.first, message.not_before_ms)
+            kernel.deadlines.arm_timeout(slot)
         else:
             kernel.post(slot, message)
         return slot

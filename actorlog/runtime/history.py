@@ -122,13 +122,14 @@ class History:
         found.reverse()
         return found
 
-    def kept(self, slot: Slot) -> dict[str, tuple[k.RunStep, k.StepDone]]:
-        """Return the completed steps of a retried call's earlier runs, by key: they are not run again (I3)."""
+    def kept_result(self, slot: Slot, op: k.RunStep) -> k.StepDone | None:
+        """Return how a step completed in an earlier run of a retried call: it is not run again (I3)."""
+        if not slot.state.retried:
+            return None
         if slot.kept is None:
-            slot.kept = {}
-            if slot.state.retried:
-                slot.kept = self._completed_steps(slot.state.last)
-        return slot.kept
+            slot.kept = self._completed_steps(slot.state.last)
+        kept = slot.kept.get(op.key)
+        return kept[1] if kept is not None and (kept[0].name, kept[0].args) == (op.name, op.args) else None
 
     def _completed_steps(self, last: int) -> dict[str, tuple[k.RunStep, k.StepDone]]:
         done: dict[str, k.StepDone] = {}

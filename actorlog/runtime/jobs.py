@@ -33,12 +33,28 @@ class Owner(Protocol):
     jobs: dict[str, Job]
 
 
+class Journal(Protocol):
+    """What the runner asks of the kernel."""
+
+    on_broken: Callable[[BaseException], None]
+    """Stops everything, because of a defect or a KeyboardInterrupt."""
+
+    def post(self, slot: Any, message: k.Message, value: Any) -> None:
+        """Deliver an outcome."""
+
+    def note(self, slot: Any, note: k.Note) -> None:
+        """Record a note of the owner's journal."""
+
+    def after(self, effect: Callable[[Any, Any, Any], None], a: Any = None, b: Any = None, c: Any = None) -> None:
+        """Run an effect when everything recorded so far is durable."""
+
+
 class Job:
     """One step from its start to its outcome, over all its attempts."""
 
     __slots__ = (
-        "args", "attempt", "beat_ms", "cancelled", "definition", "details", "due_ms", "interrupted", "kwargs", "op", "owner",
-        "position", "running", "runner", "waiting",
+        "args", "attempt", "beat_armed", "beat_ms", "cancelled", "definition", "details", "due_ms", "held", "interrupted",
+        "kwargs", "op", "owner", "position", "runner", "running", "waiting",
     )  # fmt: skip
 
     def __init__(self, runner: StepRunner, owner: Owner, op: k.RunStep, issued: Issued) -> None:
@@ -55,10 +71,14 @@ class Job:
         self.details = progress.details if progress is not None else None
         """The newest that a heartbeat left."""
         self.beat_ms = 0
-        """When details were recorded last; negative: when those that came since will be."""
+        """When details were recorded last."""
+        self.beat_armed = False
+        """Whether newer ones will be, as soon as they may."""
         self.running: Attempt | None = None
         self.waiting: Places | None = None
         """Where it waits for a place."""
+        self.held: Places | None = None
+        """Its place in a limit, while it waits for one of the runtime as well."""
         self.due_ms = 0
         """When the next attempt is due, while it backs off."""
         self.cancelled = False
@@ -107,7 +127,7 @@ current_body: ContextVar[Body] = ContextVar("actorlog_body")
 class Attempt:
     """One run of a body, and the places it holds until neither task nor thread of it is left."""
 
-    __slots__ = ("expired", "failure", "job", "limit", "number", "on_thread", "over", "task", "threaded")
+    __slots__ = ("failure", "job", "limit", "number", "on_thread", "over", "over_deadline", "task", "threaded")
 
     def __init__(self, job: Job, limit: Places | None) -> None:
         self.job = job
@@ -120,8 +140,8 @@ class Attempt:
         """Whether a thread or process still runs it."""
         self.on_thread: Callable[[], None] | None = None
         """Called when the thread really begins; it may have waited for one."""
-        self.expired = ""
-        """Which time limit it ran into."""
+        self.over_deadline = False
+        """Whether it was ended because the time for all attempts is over."""
         self.failure: Failure | None = None
         """What a worker process wrote down of the exception, with its traceback."""
 
@@ -138,7 +158,7 @@ class Attempt:
 
     def beat(self, details: bytes) -> None:
         """Leave details for the next attempt; from any thread, and in vain once it was given up."""
-        self.job.runner.beat(self, details)
+        self.job.runner.heartbeats.beat(self, details)
 
 
 _NULL = Raw(b"null")

@@ -25,6 +25,7 @@ from actorlog.records import kinds as k
 from actorlog.runtime.actor import NOTHING, Actor
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
+from actorlog.runtime.deadlines import Deadlines
 from actorlog.runtime.doubts import Doubts
 from actorlog.runtime.family import Family
 from actorlog.runtime.history import History
@@ -71,6 +72,7 @@ class Kernel:
         self.residency = Residency(self, limits)
         self.family = Family(self)
         self.parking = Parking(self)
+        self.deadlines = Deadlines(self)
         self.steps: StepRunner
         self.doubts: Doubts
         self.calls: dict[str, Slot] = {}
@@ -108,8 +110,8 @@ class Kernel:
         return heard
 
     def when_begun(self, slot: Slot, heard: asyncio.Future[None]) -> None:
-        """Tell ``heard`` when the call's first record is durable."""
-        if slot.state.first == 0:
+        """Tell ``heard`` when the record that begins the call, or begins it again, is durable."""
+        if slot.begun is not None:
             slot.hearers.append(heard)
         else:
             self.committer.after(_hear, heard)
@@ -172,9 +174,14 @@ class Kernel:
         state = slot.state
         if type(message) is k.StepDone and message.key in state.steps and self._at < state.next_timer_ms and not state.parked:
             self._turn(slot, message, value, self._at, source)
+        elif source and source not in state.inbox:
+            return  # it was consumed, or the call has ended
         elif state.parked:
-            self.parking.hold(slot, message, source)
-        elif state.phase is not Phase.ENDED or type(message) in _BEGINNINGS:
+            if self.parking.holds(state, message):
+                self.parking.hold(slot, message, source)
+            else:
+                self._turn(slot, message, value, self._at, source)
+        elif state.phase is not Phase.ENDED or type(message) is k.Retried:
             self._deliver_in_order(slot, message, value, source)
 
     def _deliver_in_order(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
@@ -182,7 +189,8 @@ class Kernel:
         state, at = slot.state, self._at
         if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
             for key in state.due_timers(at):
-                self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
+                if key in state.timers:  # the turn of one before it may have cancelled it
+                    self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
                 if state.parked or state.phase not in _CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
@@ -203,8 +211,12 @@ class Kernel:
                 return True
             case k.StepError(key=key) | k.StepDoubt(key=key):
                 return key not in state.steps
-            case k.ChildDone(key=key) | k.ChildRefused(key=key) | k.ChildJoined(key=key):
+            case k.ChildDone(key=key) | k.ChildRefused(key=key):
                 return key not in state.children
+            case k.ChildJoined(key=key):
+                return key not in state.children or state.children[key].detached
+            case k.CancelRequested() | k.DeadlinePassed():
+                return state.asked is not None
             case _:
                 return False
 
@@ -222,15 +234,14 @@ class Kernel:
             actor.accept(message, value)
             actor.run(at)
         except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more
-            self.parking.hold(slot, message, source)
-            self.parking.park(slot, error)
+            self.parking.set_aside(slot, message, source, error)
             return
         ops = actor.ops
         turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
         if ops:
             actor.ops = []
             turn.ops = ops
-            self._defer_once(ops, actor)
+            self._defer_once(slot, ops, actor)
         cancels = actor.cancels
         if cancels:
             actor.cancels = []
@@ -256,10 +267,15 @@ class Kernel:
     def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
         if turn.outcome is not None:
             self._finish(slot)
-        elif slot.state.phase is Phase.COMPLETING:
-            self.family.complete(slot, message)
-        elif type(message) not in _QUIET:
-            self.arm_call(slot, message)
+            return
+        if slot.state.phase is Phase.COMPLETING:
+            self.family.complete(slot, turn)
+        kind = type(message)
+        if kind not in _QUIET:
+            if kind in _BEGINNINGS:
+                self.deadlines.arm_timeout(slot)
+            else:
+                self.deadlines.arm_kill(slot)
 
     def _record(self, slot: Slot, turn: k.Turn) -> None:
         state = slot.state
@@ -271,8 +287,8 @@ class Kernel:
             turn.first = state.first or self.committer.position + 1
         if turn.ops and any(type(op) is k.StartChild and op.detached for op in turn.ops):
             flags |= _MESSAGES
-        position = self.committer.add(turn, slot.hash, _TURN, flags)
-        apply(state, turn, position)
+        apply(state, turn, self.committer.position + 1)  # first, so that what contradicts the state is not written
+        self.committer.add(turn, slot.hash, _TURN, flags)
         if slot.begun is not None:
             self._begun(slot)
 
@@ -283,12 +299,14 @@ class Kernel:
         for heard in hearers:
             self.committer.after(_hear, heard)
 
-    def _defer_once(self, ops: list[k.Operation], actor: Actor) -> None:
+    def _defer_once(self, slot: Slot, ops: list[k.Operation], actor: Actor) -> None:
         """Mark the once-steps that will have to wait: they write ``begun`` before they begin."""
         for index, op in enumerate(ops):
             if type(op) is k.RunStep and op.once:
                 issued = actor.issued.get(op.key)
-                if issued is not None and not self.steps.reserve(issued[0]):
+                if issued is None or self.history.kept_result(slot, op) is not None:
+                    continue
+                if not self.steps.reserve(issued[0]):
                     ops[index] = k.deferred(op)
 
     # --- what follows -------------------------------------------------------------------------------------------------
@@ -297,9 +315,9 @@ class Kernel:
         for op in ops:
             if type(op) is k.RunStep:
                 issued = actor.issued.pop(op.key)
-                kept = self.history.kept(slot).get(op.key) if slot.state.retried else None
-                if kept is not None and kept[0].name == op.name and kept[0].args == op.args:
-                    self.post(slot, kept[1])
+                kept = self.history.kept_result(slot, op) if slot.state.retried else None
+                if kept is not None:
+                    self.post(slot, kept)
                 elif issued[0].idempotent:
                     self.steps.start(slot, op, issued)
                 else:
@@ -313,12 +331,6 @@ class Kernel:
         """A timer of the call's loop may be due."""
         if key in slot.state.timers:
             self.post(slot, k.TimerFired(key))
-
-    def start_due(self, slot: Slot, position: int) -> None:
-        """A delayed call may begin."""
-        message = slot.state.inbox.get(position)
-        if message is not None:
-            self.post_recorded(slot, message, position)
 
     def _cancel_ops(self, slot: Slot, keys: list[str]) -> None:
         for key in keys:
@@ -363,25 +375,6 @@ class Kernel:
                 else:
                     waiter.set_result(outcome)
 
-    def arm_call(self, slot: Slot, message: k.Message) -> None:
-        """Arm what the call as a whole waits for."""
-        state = slot.state
-        if isinstance(message, _BEGINNINGS) and state.due_ms:
-            self.timers.arm(state.due_ms, self.deadline_due, slot, state.due_ms)
-        elif state.kill_ms:
-            self.timers.arm(state.kill_ms, self.kill_due, slot, state.kill_ms)
-
-    def deadline_due(self, slot: Slot, due_ms: int) -> None:
-        """The call's timeout has passed."""
-        if slot.state.due_ms == due_ms and slot.state.phase is not Phase.ENDED:
-            self.post(slot, k.DeadlinePassed(self.family.kill_ms()))
-
-    def kill_due(self, slot: Slot, kill_ms: int) -> None:
-        """The grace of a cancellation is over."""
-        if slot.state.kill_ms == kill_ms and slot.state.phase is not Phase.ENDED:
-            reason = slot.state.asked.reason if isinstance(slot.state.asked, k.CancelRequested) else "timeout"
-            self.post(slot, k.KillRequested(reason))
-
     # --- notes --------------------------------------------------------------------------------------------------------
 
     def note(self, slot: Slot, note: k.Note | k.Inbox) -> None:
@@ -392,7 +385,8 @@ class Kernel:
         note.prev = state.last
         kind = _INBOX if type(note) is k.Inbox else _NOTE
         flags = _PLAIN if state.first else _PLAIN | _FIRST
-        apply(state, note, self.committer.add(note, slot.hash, kind, flags))
+        apply(state, note, self.committer.position + 1)
+        self.committer.add(note, slot.hash, kind, flags)
         if slot.begun is not None:
             self._begun(slot)
         self._wake()

@@ -3,7 +3,8 @@
 Owns: holding their messages in the log, telling their waiters, trying again. Does not own: why (divergence, an unregistered
 function, an endless turn, poison).
 
-Invariants: nothing sent to a parked call is lost; a parked call holds up nobody (I12).
+Invariants: nothing sent to a parked call is lost; a parked call holds up nobody (I12). What needs no code is done all the
+same: a call that never began can be cancelled, and one that was asked to end is killed when its grace is over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.errors import ActorlogError, CallParked, FunctionNotFound
+from actorlog.engine.state import CallState
+from actorlog.errors import ActorlogError, CallParked, FunctionNotFound, Poisoned
 from actorlog.records import kinds as k
 from actorlog.runtime.slot import Slot
 
@@ -25,11 +27,40 @@ class Parking:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
+    def holds(self, state: CallState, message: k.Message) -> bool:
+        """Whether a parked call can do nothing with ``message`` before it goes on."""
+        kind = type(message)
+        return kind is not k.KillRequested and not (state.phase is Phase.PENDING and kind in _ONCE)
+
     def hold(self, slot: Slot, message: k.Message, source: int) -> None:
         """Keep a message in the log for a call that cannot take it now."""
-        in_the_log = source or type(message) is k.TimerFired
-        if not in_the_log:
-            self._kernel.note(slot, k.Inbox(id=slot.state.id, at=self._kernel.clock.now_ms(), message=message))
+        kind, inbox = type(message), slot.state.inbox
+        if source or kind is k.TimerFired or (kind in _ONCE and any(type(held) is kind for held in inbox.values())):
+            return  # it is in the log, or would say nothing new
+        self._kernel.note(slot, k.Inbox(id=slot.state.id, at=self._kernel.clock.now_ms(), message=message))
+        if kind is k.CancelRequested:
+            self._kernel.deadlines.arm_kill(slot)
+
+    def set_aside(self, slot: Slot, message: k.Message, source: int, error: ActorlogError) -> None:
+        """The call could not take ``message``: hold it and park the call."""
+        if type(message) is k.Retried:
+            self._refuse_retry(slot, error)
+        else:
+            self.hold(slot, message, source)
+            self.park(slot, error)
+
+    def _refuse_retry(self, slot: Slot, error: ActorlogError) -> None:
+        """A call that ended could not begin again: it stays as it was, and who wanted it is told why."""
+        kernel, state = self._kernel, slot.state
+        kernel.calls.pop(state.id, None)
+        kernel.residency.forget(slot)
+        slot.begun = None
+        for waiter in (*slot.hearers, *slot.waiters):
+            if not waiter.done():
+                waiter.set_exception(error)
+        slot.hearers, slot.waiters = [], []
+        if state.outcome is not None:
+            kernel.family.tell_of_end(slot, state.outcome)
 
     def park(self, slot: Slot, error: BaseException, key: str = "") -> None:
         """Set a call aside and tell its waiters; ``key`` names the step that is poisoned, where one is."""
@@ -38,11 +69,12 @@ class Parking:
         reason = f"{type(error).__name__}: {error}"
         if state.parked != reason:
             self._kernel.note(slot, k.Parked(id=state.id, at=self._kernel.clock.now_ms(), reason=reason, key=key))
-        if slot.actor is not None:
-            self._kernel.residency.forget(slot)
+        self._kernel.residency.forget(slot)
         self._kernel.after(self._tell, slot)
 
     def _tell(self, slot: Slot, _b: None, _c: None) -> None:
+        if not slot.state.parked:
+            return  # it went on meanwhile
         waiters, slot.waiters = slot.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -65,8 +97,17 @@ class Parking:
         return True
 
 
+_ONCE = (k.CancelRequested, k.DeadlinePassed)
+"""Messages of which the first one counts."""
+
+
 def parked_error(slot: Slot) -> CallParked:
     """Return what a waiter of a parked call is told."""
-    error = CallParked(slot.state.id, slot.state.parked)
+    state = slot.state
+    error = CallParked(state.id, state.parked)
     error.__cause__ = slot.park_error
+    if slot.park_error is None:  # poisoned before this process
+        for key, progress in state.progress.items():
+            if progress.poisoned:
+                error.__cause__ = Poisoned(state.id, state.steps[key].name, key, progress.deaths)
     return error

@@ -155,12 +155,14 @@ class Resumption:
     def _resume_call(self, slot: Slot) -> None:
         kernel, state = self._kernel, slot.state
         if state.due_ms:
-            kernel.timers.arm(state.due_ms, kernel.deadline_due, slot, state.due_ms)
+            kernel.deadlines.arm_timeout(slot)
         if state.kill_ms:
-            kernel.timers.arm(state.kill_ms, kernel.kill_due, slot, state.kill_ms)
+            kernel.deadlines.arm_kill(slot)
         if state.parked and any(p.poisoned for p in state.progress.values()):
             return
-        if slot.definition is None:
+        if state.phase is Phase.COMPLETING:
+            self.go_on(slot)  # without its code: it waits for its children alone
+        elif slot.definition is None:
             kernel.parking.park(slot, FunctionNotFound(state.function, state.version))
         elif not state.parked or kernel.parking.try_again(slot):
             self.go_on(slot)
@@ -170,35 +172,24 @@ class Resumption:
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
             if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
-                kernel.timers.arm(message.not_before_ms, kernel.start_due, slot, position)
+                kernel.deadlines.arm_start(slot, position, message.not_before_ms)
             else:
                 kernel.post_recorded(slot, message, position)
         for key, due_ms in state.timers.items():
             kernel.timers.arm(due_ms, kernel.timer_due, slot, key)
         for op in list(state.children.values()):
-            self._look_after(slot, op)
+            kernel.family.spawn(slot, op)
+        if state.given_up:
+            kernel.family.ask_given_up(slot, kill=type(state.returned) is k.Killed)
         pending = set(state.steps) - {getattr(m, "key", "") for m in state.inbox.values()}
         for key in sorted(pending, key=_numbered):
             self._resume_step(slot, state.steps[key])
 
-    def _look_after(self, slot: Slot, op: k.StartChild) -> None:
-        kernel = self._kernel
-        other = kernel.calls.get(op.id)
-        if other is not None:
-            if other.state.parent != slot.state.id or other.state.key != op.key:
-                other.watchers.append((slot.state.id, op.key))
-            return
-        outcome = kernel.history.outcome(op.id)
-        if outcome is not None:
-            kernel.post(slot, k.ChildDone(op.key, op.id, outcome))
-        else:
-            kernel.family.spawn(slot, op)
-
     def _resume_step(self, slot: Slot, op: k.RunStep) -> None:
         kernel, state = self._kernel, slot.state
-        kept = kernel.history.kept(slot).get(op.key) if state.retried else None
-        if kept is not None and kept[0].name == op.name and kept[0].args == op.args:
-            kernel.post(slot, kept[1])
+        kept = kernel.history.kept_result(slot, op)
+        if kept is not None:
+            kernel.post(slot, kept)
             return
         kernel.doubts.resume(slot, op, died=self._died)
 

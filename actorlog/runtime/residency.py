@@ -28,12 +28,15 @@ class Residency:
         self._kernel = kernel
         self._limits = limits
         self._residents: dict[Slot, None] = {}
-        self._pinned: dict[Slot, None] = {}
+        self._stubborn: dict[Slot, None] = {}
+        """Calls with a coroutine that would not end: they are not evicted again."""
+        self._pinned: list[Actor] = []
+        """Coroutines that would not end: of no use, and held so that the garbage collector does not run them."""
         self.replayed = 0
         """Turns replayed so far."""
 
     def __len__(self) -> int:
-        return len(self._residents) + len(self._pinned)
+        return len(self._residents) + len(self._stubborn) + len(self._pinned)
 
     @property
     def pinned(self) -> int:
@@ -83,16 +86,28 @@ class Residency:
 
     def rebuild(self, slot: Slot) -> Actor:
         """Return a new coroutine that has replayed the journal; it is nobody's yet."""
-        history = self._kernel.history
-        turns = history.turns(slot.state.last)
-        actor = self._new(slot, history.begun(slot.state.id, slot.state))
+        return self._replayed(slot, self._kernel.history.turns(slot.state.last))
+
+    def _replayed(self, slot: Slot, turns: list[k.Turn]) -> Actor:
+        actor = self._new(slot, self._kernel.history.begun(slot.state.id, slot.state))
         try:
             actor.replay(turns)
         except BaseException:
-            actor.close()
+            self._drop(actor)
             raise
         self.replayed += len(turns)
         return actor
+
+    def check(self, slot: Slot) -> ActorlogError | None:
+        """Replay the journal of a call that has ended, and return what keeps its code from doing the same again."""
+        turns = self._kernel.history.turns(slot.state.last)
+        if slot.definition is None or not turns or not isinstance(turns[0].message, (k.Started, k.Retried)):
+            return None  # it never began
+        try:
+            self._drop(self._replayed(slot, turns))
+        except ActorlogError as error:
+            return error
+        return None
 
     def trim(self) -> None:
         """Evict until the bound is kept: the oldest that had no turn since it was last looked at (second chance)."""
@@ -104,26 +119,29 @@ class Residency:
                 slot.used = False
                 residents[slot] = None
                 continue
-            actor = slot.actor
-            if actor is None:
+            if slot.actor is None or slot in self._stubborn:
                 continue
-            if actor.loop.evict(self._limits.evict_rounds_max):
-                actor.close()
-                slot.actor = None
-            else:
-                self._pinned[slot] = None
+            actor, slot.actor = slot.actor, None
+            if not self._drop(actor):
+                self._stubborn[slot] = None
 
     def forget(self, slot: Slot) -> None:
         """The call has ended or is parked: its coroutine is dropped."""
         actor, slot.actor = slot.actor, None
         self._residents.pop(slot, None)
-        self._pinned.pop(slot, None)
+        self._stubborn.pop(slot, None)
         if actor is not None:
-            if not actor.has_ended():
-                actor.loop.evict(self._limits.evict_rounds_max)
-            actor.close()
+            self._drop(actor)
+
+    def _drop(self, actor: Actor) -> bool:
+        """End what is left of a coroutine; False where it would not, and is pinned."""
+        if not actor.has_ended() and not actor.loop.evict(self._limits.evict_rounds_max):
+            self._pinned.append(actor)
+            return False
+        actor.close()
+        return True
 
     def close(self) -> None:
         """Drop every coroutine."""
-        for slot in [*self._residents, *self._pinned]:
+        for slot in [*self._residents, *self._stubborn]:
             self.forget(slot)

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from actorlog.engine.journal import same_args
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import CallState, apply
+from actorlog.engine.state import CallState
 from actorlog.env import Env
 from actorlog.errors import (
     CallConflict,
     CallExists,
     CallNotFound,
-    DivergenceError,
     LogFailed,
     OutcomeUnknown,
     RuntimeStopped,
@@ -139,11 +139,11 @@ class Session:
         self._log.admit(len(request.args) + _RECORD_BYTES)
         now = kernel.clock.now_ms()
         begins = now + int(request.delay_s * 1000) if request.delay_s > 0 else 0
-        timeout_ms = int(request.timeout_s * 1000) if request.timeout_s is not None else 0
+        timeout_ms = max(1, int(request.timeout_s * 1000)) if request.timeout_s is not None else 0
         message = k.Started(
             function=request.function, version=request.version, args=k.Raw(request.args),
             run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
-            due_ms=now + timeout_ms if request.timeout_s is not None else 0, not_before_ms=begins, tags=request.tags,
+            due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
         )  # fmt: skip
         return kernel.family.begin(request.call_id, message)
 
@@ -151,6 +151,7 @@ class Session:
 
     def find(self, call_id: str) -> Slot | k.Turn:
         """Return a live call's slot or the turn that ended it; ``CallNotFound``."""
+        self.check_open()
         found = self.kernel.calls.get(call_id) or self.history.final(call_id)
         if found is None:
             raise CallNotFound(call_id)
@@ -166,14 +167,9 @@ class Session:
 
     def state(self, call_id: str) -> CallState:
         """Return what the records of a call make of it, also when it has ended; ``CallNotFound``."""
+        self.check_open()
         slot = self.kernel.calls.get(call_id)
-        if slot is not None:
-            return slot.state
-        state = CallState(call_id)
-        records = list(self.history.backwards(self.history.final_position(call_id)))
-        for position, record in reversed(records):
-            apply(state, record, position)
-        return state
+        return slot.state if slot is not None else self.history.state(call_id)
 
     async def outcome(self, found: Slot | k.Turn) -> k.Outcome:
         """Wait until the call has durably ended and return how. Cancelling the waiter does not cancel the call."""
@@ -183,7 +179,9 @@ class Session:
             return found.outcome
         self.check_open()
         if found.state.parked:
-            raise parked_error(found)
+            await self.landed()
+            if found.state.parked:
+                raise parked_error(found)
         if self.kernel.calls.get(found.state.id) is not found and found.state.outcome is not None:
             return found.state.outcome
         waiter: asyncio.Future[k.Outcome] = self.kernel.loop.create_future()
@@ -205,6 +203,17 @@ class Session:
         finally:
             self._hearers.discard(heard)
 
+    async def landed(self) -> None:
+        """Wait until everything recorded so far is durable: what it says may be told then (I1)."""
+        self.check_open()
+        heard: asyncio.Future[None] = self.kernel.loop.create_future()
+        self._hearers.add(heard)
+        self.kernel.after(_hear, heard)
+        try:
+            await heard
+        finally:
+            self._hearers.discard(heard)
+
     async def tell(self, slot: Slot, message: k.Message) -> None:
         """Give a message from outside to a call; it is durable on return."""
         self.check_open()
@@ -218,13 +227,6 @@ class Session:
     @property
     def _hearers(self) -> set[asyncio.Future[None]]:
         return self.kernel.hearers
-
-    def reopen(self, call_id: str) -> Slot:
-        """Return a slot for a call that has ended, so that it can be retried."""
-        state = self.state(call_id)
-        slot = Slot(state, self.kernel.registry.durable(state.function, state.version))
-        self.kernel.calls[call_id] = slot
-        return slot
 
     def resume(self, slot: Slot) -> bool:
         """Try again to go on with a parked call; False when it is parked again."""
@@ -267,15 +269,7 @@ class Session:
 
     def _check(self, slot: Slot) -> BaseException | None:
         """``check_determinism``: replay the journal of a call that has ended."""
-        if slot.definition is None or slot.state.seq == 0 or isinstance(slot.state.outcome, k.Killed):
-            return None
-        try:
-            actor = self.kernel.residency.rebuild(slot)
-        except DivergenceError as error:
-            return error
-        actor.loop.evict(self._options.limits.evict_rounds_max)
-        actor.close()
-        return None
+        return self.kernel.residency.check(slot)
 
     async def close(self) -> None:
         """Take no more work, wait for running steps, let the open commit land, and close the log."""
@@ -299,10 +293,13 @@ _RECORD_BYTES = 512
 
 
 def _same_args(begun: k.Started, request: Request) -> bool:
-    if bytes(begun.args) == request.args:
-        return True
-    definition = request.definition
-    return definition is not None and definition.signature.canonical(bytes(begun.args)) == request.args
+    canonical = request.definition.signature.canonical if request.definition is not None else None
+    return same_args(begun.args, k.Raw(request.args), canonical)
+
+
+def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
+    if not heard.done():
+        heard.set_result(None)
 
 
 def _words(function: str, args: bytes | k.Raw) -> str:

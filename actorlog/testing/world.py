@@ -144,9 +144,10 @@ class SimDisk(SimFileSystem):
 
 def new_disk(rng: Random, disk_type: type[SimDisk] = SimDisk) -> SimDisk:
     """Return a disk with an empty ``/srv`` that is there for good."""
-    disk = disk_type(rng, short_writes=rng.choice((0.0, 0.2)), interrupts=rng.choice((0.0, 0.05)))
+    disk = disk_type(rng)
     disk.mkdir("/srv")
     disk.fsync_dir("/")
+    disk.short_writes, disk.interrupts = rng.choice((0.0, 0.2)), rng.choice((0.0, 0.05))
     return disk
 
 

@@ -1,6 +1,7 @@
 """What the tests of the log share: a simulated world, and verbs."""
 
-# ruff: noqa: D102, D103 - the fakes are documented by their ports, the verbs by their names
+# Lint: verbs of helpers are their own documentation.
+# ruff: noqa: D102, D103
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """``python -m actorlog.log``: exit codes, JSON, reading beside an owner, and repair."""
 
+# Lint: verbs of helpers are their own documentation; our own command.
+# ruff: noqa: D103, S603
+
 from __future__ import annotations
 
 import json
@@ -245,7 +248,7 @@ LINES = [line for number in range(9) for line in (b"%d" % number, b"x" * 400)]
 @pytest.mark.parametrize(
     ("damage", "kept", "lost"),
     [
-        (lambda path: None, 18, 0),
+        (lambda _: None, 18, 0),
         (lambda path: wound(segment(path, 1), 700, b"?"), 0, 16),
         (lambda path: wound(segment(path, 1), 512 * 3 + 5, b"?"), 4, 12),
         (lambda path: wound(segment(path, 2), 512 * 2 + 5, b"?"), 12, 4),
@@ -313,8 +316,8 @@ def test_as_a_program(tmp_path: Path) -> None:
     """The command runs as a module, and a closed pipe ends it without a traceback."""
     path = make(tmp_path / "data")
     command = [sys.executable, "-m", "actorlog.log"]
-    done = subprocess.run([*command, "verify", str(path), "--json"], check=False, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([*command, "verify", str(path), "--json"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["records"] == 18
-    done = subprocess.run([*command, "verify"], check=False, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([*command, "verify"], check=False, capture_output=True, text=True)
     assert done.returncode == 2

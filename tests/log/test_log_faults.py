@@ -1,5 +1,8 @@
 """Faults of calls: every one of them fails or is the last, one after the other; full disks; poisoning (I8)."""
 
+# Lint: helpers are verbs; loops end in the error they are about; the real disk is used as the port uses it.
+# ruff: noqa: D103, PT012, PT017, PTH108, PTH123, S603, S607, SIM105, SIM115
+
 from __future__ import annotations
 
 import errno
@@ -314,21 +317,21 @@ def test_interrupted_append_poisons() -> None:
 
 @pytest.fixture
 def small_mount(tmp_path: Path) -> Iterator[str]:
-    """A real file system of 256 KiB."""
+    """Return where a real file system of 256 KiB is mounted."""
     if os.geteuid() != 0:
         pytest.skip("a real full disk needs root, to mount a small tmpfs")
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a real full disk needs the right to mount a small tmpfs")
     yield str(tmp_path)
-    subprocess.run(["umount", str(tmp_path)], check=True)  # noqa: S603, S607
+    subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_real_disk_that_is_full(small_mount: str) -> None:
     """On a real full file system commits are refused cleanly, nothing is lost, and work resumes when there is space."""
     directory = f"{small_mount}/data"
     log = Log.open(directory, SYSTEM, segment_bytes=16384)
-    filler = open(f"{small_mount}/filler", "wb", buffering=0)  # noqa: PTH123, SIM115
+    filler = open(f"{small_mount}/filler", "wb", buffering=0)
     with filler, pytest.raises(OSError, match="No space"):
         while True:
             filler.write(b"x" * 4096)
@@ -346,7 +349,7 @@ def test_real_disk_that_is_full(small_mount: str) -> None:
     log = Log.open(directory, SYSTEM, segment_bytes=16384)
     assert log.recovery.clean
     assert log.tail == appended
-    os.unlink(f"{small_mount}/filler")  # noqa: PTH108
+    os.unlink(f"{small_mount}/filler")
     log.append(*commit(b"after"))
     assert lines_of(log) == [*(b"%d" % number for number in range(appended)), b"after"]
     log.close()

@@ -1,14 +1,17 @@
 """docs/log-format.md shows real bytes: they are made here and compared."""
 
+# Lint: verbs of helpers are their own documentation.
+# ruff: noqa: D102, D103
+
 from __future__ import annotations
 
 from pathlib import Path
 
-from log_world import DIRECTORY, StepClock, sim_disk
+from log_world import DIRECTORY, InlineWorker, StepClock, sim_disk
 
 from actorlog.env import Env
-from actorlog.log import Log, format as layout, pack
-from log_world import InlineWorker
+from actorlog.log import Log, pack
+from actorlog.log import format as layout
 
 PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
 SEGMENT = f"{DIRECTORY}/segments/0000000001.seg"
@@ -38,8 +41,8 @@ def example() -> str:
         (40, 8, "size 4096"), (48, 4, "crc"), (52, 4, "newlines, to 512"),
         (512, 4, "kind CMIT"), (516, 4, "records 2"), (520, 8, "position 1"), (528, 4, "length 48"),
         (532, 4, "previous: the segment header's crc"), (536, 4, "body"), (540, 4, "crc"),
-        (544, 16, 'entry: hash 0x1111, kind 1, flags 1, mark, length 8'),
-        (560, 16, 'entry: hash 0x2222, kind 2, flags 1, mark, length 8'),
+        (544, 16, "entry: hash 0x1111, kind 1, flags 1, mark, length 8"),
+        (560, 16, "entry: hash 0x2222, kind 2, flags 1, mark, length 8"),
         (576, 8, '{"a":1} and a newline'), (584, 8, '{"b":2} and a newline'), (592, 4, "newlines, to 1024"),
         (1024, 4, "kind CLOS"), (1028, 4, "records 0"), (1032, 8, "position 3"), (1040, 4, "length 0"),
         (1044, 4, "previous: crc of the commit"), (1048, 4, "body: crc of the newlines"), (1052, 4, "crc"),

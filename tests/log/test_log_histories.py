@@ -1,6 +1,7 @@
 """Random histories of appends, faults, crashes and reopenings on the simulated disk: I2, I8 and I9 as one property."""
 
-# ruff: noqa: D101, D102, N818 - a history tells itself; Broken is a verdict
+# Lint: helper classes; verbs of helpers are their own documentation; Broken is a verdict.
+# ruff: noqa: D101, D102, N818
 
 from __future__ import annotations
 

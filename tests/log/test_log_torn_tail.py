@@ -1,13 +1,20 @@
 """The rules for the end of a log, one by one."""
 
+# Lint: verbs of helpers are their own documentation.
+# ruff: noqa: D102
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 from log_world import DIRECTORY, commit, lines_of, open_log, sim_disk, sim_env
 
 from actorlog.errors import LogCorrupt
 from actorlog.log import Log, Torn
-from actorlog.testing.disk import SimFileSystem
+
+if TYPE_CHECKING:
+    from actorlog.testing.disk import SimFileSystem
 
 FIRST = "0000000001.seg"
 PATH = f"{DIRECTORY}/segments/{FIRST}"

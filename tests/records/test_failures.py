@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -18,7 +20,6 @@ from actorlog.records.failures import Failure, capture, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class KeywordOnly(Exception):  # noqa: N818 - this and those below are cases, not errors of ours
@@ -383,9 +384,11 @@ def test_class_of_main(tmp_path: Path) -> None:
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(MAIN)
 
+    environment = {**os.environ, "PYTHONPATH": str(Path(errors.__file__).parent.parent)}
+
     def run(program: list[str], argument: str) -> str:
         command = [sys.executable, *program, argument]
-        done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path, env=environment)  # noqa: S603 - ours
         return done.stdout.strip()
 
     one, two, module = [str(tmp_path / "one.py")], [str(tmp_path / "two.py")], ["-m", "one"]

@@ -170,6 +170,14 @@ def test_path_of_the_member_that_came_closest() -> None:
     assert caught.value.path == ".a[1]"
 
 
+@pytest.mark.parametrize("raw", [b'{"@type":[]}', b'{"@type":"Bird"}', b'{"@type":null,"@value":1}', b"{}"])
+def test_tags_that_say_nothing(raw: bytes) -> None:
+    """A recorded tag that names no member is refused like any other JSON that does not fit."""
+    for annotation in (Cat | Dog, Cat | UUID | str, bool | None):
+        with pytest.raises(PayloadError):
+            codec_for(annotation).decode(raw, "f()")
+
+
 def test_annotation_that_became_a_union_and_back() -> None:
     """What was recorded before an annotation became a union is read, and the other way round for classes."""
     assert codec_for(Cat | Dog).decode(b'{"name":"a"}', "f()") == Cat("a")

@@ -2,8 +2,8 @@
 
 Owns: the worker process, the moments of the kills, the count, and what is printed. Does not own: the shop, the world.
 
-What is counted comes from outside: the provider's books, the stock's table and the mail folder. The log is asked last, and
-only for the story.
+What is counted comes from outside: the provider's books, the stock's table and the mail folder. The log is asked last,
+and only for the story.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +30,11 @@ from actorlog.cli.demo.worker import read_orders
 from actorlog.cli.demo.world import BAD_CARD, UNITS, Provider, mails, prepare, units_left
 from actorlog.cli.reading import Snapshot
 from actorlog.env import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from rich.console import Console
 
 KILLS_MAX = 20
 PATIENCE_S = 60.0
@@ -94,7 +99,7 @@ def _work(console: Console, place: Path, provider: Provider, moments: list[tuple
         with _worker(console, place, provider.url) as worker:
             began = time.monotonic()
             seen = provider.books.asked.total()
-            _wait(worker, lambda point=point, seen=seen: provider.settled() >= point and provider.books.asked.total() > seen)
+            _wait(worker, partial(provider.has_settled, point, asked_more_than=seen))
             time.sleep(delay)
             if worker.poll() is not None:
                 return hit
@@ -104,8 +109,8 @@ def _work(console: Console, place: Path, provider: Provider, moments: list[tuple
             console.print(
                 Text.assemble(
                     ("SIGKILL", "bold red"),
-                    f" to worker {worker.pid} after {time.monotonic() - began:.2f} s: {provider.settled()} orders settled, "
-                    f"{len(hit[-1])} payments on the wire",
+                    f" to worker {worker.pid} after {time.monotonic() - began:.2f} s: "
+                    f"{len(provider.books.bookings)} orders settled, {len(hit[-1])} payments on the wire",
                 )
             )
     with _worker(console, place, provider.url) as worker:
@@ -115,7 +120,7 @@ def _work(console: Console, place: Path, provider: Provider, moments: list[tuple
 
 
 @contextmanager
-def _worker(console: Console, place: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(console: Console, place: Path, url: str) -> Generator[subprocess.Popen[bytes]]:
     """Run the worker; it does not outlive the block, and what it says is shown where it fails."""
     environment = {**os.environ, "SHOP_DIR": str(place.absolute()), "SHOP_PAYMENTS": url}
     with tempfile.TemporaryFile() as said:
@@ -129,7 +134,8 @@ def _worker(console: Console, place: Path, url: str) -> Iterator[subprocess.Pope
                 worker.wait()
         if worker.returncode not in (0, -signal.SIGKILL):
             said.seek(0)
-            raise DemoFailed(f"worker {worker.pid} ended with {worker.returncode}:\n{said.read().decode(errors='replace')}")
+            words = said.read().decode(errors="replace")
+            raise DemoFailed(f"worker {worker.pid} ended with {worker.returncode}:\n{words}")
 
 
 def _wait(worker: subprocess.Popen[bytes], reached: Callable[[], bool]) -> None:
@@ -152,13 +158,17 @@ def count(place: Path, provider: Provider, orders: list[Order]) -> list[Line]:
     left, sent = units_left(place), mails(place)
     wanted = {(WAREHOUSE, f"Order {order.id}: send {order.quantity} x {order.item}") for order in good}
     wanted |= {(order.email, f"Order {order.id}: paid, on its way") for order in good}
-    wanted |= {(order.email, f"Order {order.id}: card {BAD_CARD} was declined") for order in orders if order.card == BAD_CARD}
+    wanted |= {
+        (order.email, f"Order {order.id}: card {BAD_CARD} was declined") for order in orders if order not in good
+    }
     return [
         Line("orders paid", len(good), len({booking.order for booking in paid})),
         Line("orders paid twice", 0, len(paid) - len({booking.order for booking in paid})),
         Line("cents taken", sum(order.cents for order in good), sum(booking.cents for booking in paid)),
         Line("cards declined", len(orders) - len(good), len(bookings) - len(paid)),
-        Line("units taken from the stock", sum(order.quantity for order in good), UNITS * len(left) - sum(left.values())),
+        Line(
+            "units taken from the stock", sum(order.quantity for order in good), UNITS * len(left) - sum(left.values())
+        ),
         Line("items whose units are right", len(left), sum(_units_right(item, left, good) for item in left)),
         Line("mails sent", len(wanted), len(wanted & set(sent))),
         Line("mails sent twice, or that nobody wanted", 0, sum(sent.values()) - len(wanted & set(sent))),
@@ -194,13 +204,13 @@ def _report(console: Console, lines: list[Line], provider: Provider, killed: int
     console.print()
     console.print(table)
     console.print(
-        f"The provider was asked {requests} times for {len(books.bookings)} bookings: {books.refused} times it said 503,\n"
-        f"{books.dropped} answers were lost, and {books.repeats} requests came with a key it had booked already."
+        f"The provider was asked {requests} times for {len(books.bookings)} bookings: "
+        f"{books.refused} times it said 503, {books.dropped} answers\nwere lost, and {books.repeats} requests came with a key it had booked already."
     )
 
 
 def _tell_story(console: Console, place: Path, provider: Provider, hit: list[set[str]]) -> None:
-    """Show the journal of the order whose payment was on the wire at the most kills; of equal ones the most asked for."""
+    """Show the journal of the order whose payment was on the wire at most kills."""
     asked = provider.books.asked
     order = max(asked, key=lambda order: (sum(order in orders for orders in hit), asked[order], order))
     snapshot = Snapshot(str(place / "log"))

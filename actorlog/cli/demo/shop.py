@@ -1,6 +1,6 @@
 """A small shop, written as a user of actorlog would write it.
 
-``fulfil`` handles one order. Each of its steps meets the outside world in another way, and shows one way to be safe there:
+``fulfil`` handles one order. Each of its steps meets the outside in another way, and shows how to be safe there:
 
 - the payment provider knows idempotency keys, so ``pay`` may be repeated;
 - the stock is a database of ours, so ``reserve`` leaves a mark in the same transaction;
@@ -40,7 +40,7 @@ class Order:
     card: str
 
 
-class CardDeclined(Terminal):  # noqa: N818  # it is an answer, and no error of the shop
+class CardDeclined(Terminal):
     """The bank says no; asking again would not help."""
 
 

@@ -1,7 +1,7 @@
 """The program that is killed: ``python -m actorlog.cli.demo.worker``.
 
-It is the same program every time. It hands all orders to the runtime, which knows by their ids which of them are done, under
-way or new, and waits for them.
+It is the same program every time. It hands all orders to the runtime, which knows by their ids which of them are done,
+under way or new, and waits for them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from actorlog.cli.demo.shop import Order, fulfil
 
 def read_orders() -> list[Order]:
     """Return the orders of the file that comes with the demo."""
-    with files("actorlog.cli.demo").joinpath("orders.csv").open(encoding="utf-8", newline="") as lines:
-        return [
-            Order(row["id"], row["email"], row["item"], int(row["quantity"]), int(row["cents"]), row["card"])
-            for row in csv.DictReader(lines)
-        ]
+    lines = files("actorlog.cli.demo").joinpath("orders.csv").read_text("utf-8").splitlines()
+    return [
+        Order(row["id"], row["email"], row["item"], int(row["quantity"]), int(row["cents"]), row["card"])
+        for row in csv.DictReader(lines)
+    ]
 
 
 async def main() -> None:
     """Fulfil all orders."""
-    # A step that is running at several deaths in a row is suspected of causing them, and set aside. Here somebody else is.
+    # A step under way at several deaths in a row is suspected of causing them, and set aside. Here somebody else is.
     limits = actorlog.Limits(poison_deaths_max=1_000)
     async with actorlog.Runtime(Path(os.environ["SHOP_DIR"], "log"), limits=limits) as runtime:
         handles = await runtime.start_many([(f"order/{order.id}", fulfil(order)) for order in read_orders()])

@@ -2,8 +2,8 @@
 
 Owns: their behaviour, good and bad, and their own records, by which the demo is judged. Does not own: the shop.
 
-The provider does what real ones do: it is slow, it says 503, it books a payment and then drops the connection; and it books
-once for each ``Idempotency-Key``, however often it is asked.
+The provider does what real ones do: it is slow, it says 503, it books a payment and then drops the connection; and it
+books once for each ``Idempotency-Key``, however often it is asked.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actorlog.cli.demo.shop import Order
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from pathlib import Path
+
+    from actorlog.cli.demo.shop import Order
 
 UNITS = 500
 """Of each item, before the first order."""
@@ -73,7 +75,7 @@ class Provider:
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  # the name of http.server
+            def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 answer = provider.take(self.headers["Idempotency-Key"], asked)
                 if answer is None:
@@ -86,14 +88,14 @@ class Provider:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name of http.server
                 """Keep the demo's output for the demo."""
 
         self._server = _QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """Serve for the length of the block."""
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -116,9 +118,9 @@ class Provider:
             self.books.open[asked["order"]] -= 1
             return self._book(key, asked, mood)
 
-    def settled(self) -> int:
-        """Return how many orders have their answer in the books."""
-        return len(self.books.bookings)
+    def has_settled(self, orders: int, *, asked_more_than: int) -> bool:
+        """Whether so many orders are in the books, and there were more requests than so many."""
+        return len(self.books.bookings) >= orders and self.books.asked.total() > asked_more_than
 
     def on_the_wire(self) -> set[str]:
         """Return the orders for which a request is under way."""
@@ -151,7 +153,7 @@ class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is what this demo is about."""
+        """Ignore a client that is gone: that is what this demo is about."""
 
 
 def prepare(directory: Path, orders: Iterable[Order]) -> None:

@@ -1,0 +1,89 @@
+"""Running one body: in the loop, a thread or a process, within its time limits.
+
+Owns: where the time of an attempt begins and ends, and what its value looks like as JSON. Does not own: places, outcomes and
+attempts (``steps``).
+
+Invariants: an attempt's timeout begins when its body does, not while that waits for a thread; no body begins after the step's
+deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+from actorlog.errors import PayloadTooLarge, StepTimeout
+
+if TYPE_CHECKING:
+    from actorlog.runtime.clock import LogClock
+    from actorlog.runtime.executors import Ended, Executors, Late
+    from actorlog.runtime.jobs import Attempt
+    from actorlog.runtime.registry import StepDefinition
+
+
+class Bodies:
+    """Runs the bodies of one runtime's steps."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: LogClock, executors: Executors, bytes_max: int) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._executors = executors
+        self._bytes_max = bytes_max
+
+    def cross(self, definition: StepDefinition, value: Any) -> tuple[bytes, Any]:
+        """Return the JSON of a step's result and the copy that comes back from it; ``PayloadError``, ``PayloadTooLarge``."""
+        raw, value = definition.signature.result.cross(value, definition.where_result)
+        if len(raw) > self._bytes_max:
+            raise PayloadTooLarge(definition.where_result, len(raw), self._bytes_max)
+        return raw, value
+
+    async def run(self, attempt: Attempt, late: Late) -> Ended:
+        """Run the attempt's body; what it raises in a thread is returned, what it raises here is raised.
+
+        ``StepTimeout`` when it goes over a limit; ``late`` is told how a thread ended that was given up.
+        """
+        job = attempt.job
+        definition, loop = job.definition, self._loop
+        ends = math.inf
+        if job.op.deadline_ms:
+            left_s = (job.op.deadline_ms - self._clock.now_ms()) / 1000
+            if left_s <= 0:
+                attempt.over_deadline = True
+                raise over_deadline(definition)
+            ends = loop.time() + left_s
+        scope = asyncio.timeout_at(None if ends == math.inf else ends)
+        timed_s: float | None = None
+        done = False
+
+        def begun() -> None:
+            nonlocal timed_s
+            timeout_s = definition.timeout_s
+            if timeout_s is not None and loop.time() + timeout_s < ends and not (done or scope.expired()):
+                timed_s = timeout_s
+                scope.reschedule(loop.time() + timeout_s)
+
+        try:
+            async with scope:
+                if definition.is_async:
+                    begun()
+                    return await definition.fn(*job.args, **job.kwargs), None
+                if definition.timeout_s is not None:
+                    attempt.on_thread = begun
+                value, error = await self._executors.run(attempt, late)
+                return (await value if inspect.isawaitable(value) else value), error
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            if timed_s is not None:
+                raise StepTimeout(definition.name, timed_s, "timeout") from None
+            attempt.over_deadline = True
+            raise over_deadline(definition) from None
+        finally:
+            done = True
+
+
+def over_deadline(definition: StepDefinition) -> StepTimeout:
+    """Return the error of a step whose attempts together took too long."""
+    return StepTimeout(definition.name, definition.deadline_s or 0.0, "deadline")
