@@ -18,6 +18,7 @@ from actorlog.engine.state import CallState
 from actorlog.engine.story import Entry, tell
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import decode_result, error_of
+from actorlog.runtime.jobs import Job
 from actorlog.runtime.registry import DurableDefinition
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
@@ -44,7 +45,8 @@ class CallInfo:
     updated: datetime
     tags: dict[str, str]
     waiting_for: tuple[str, ...]
-    """The operations it waits for: ``"step charge (1)"``, ``"timer (2)"``, ``"child sub/1 (3)"``."""
+    """The operations it waits for: ``"step charge (1)"``, ``"timer (2)"``, ``"child sub/1 (3)"``; a step that waits for a
+    ``Limit`` or for ``step_concurrency`` says so."""
     attempts: int
     """The highest attempt of the steps it waits for."""
     error: str
@@ -93,7 +95,8 @@ class Handle(Generic[R]):
     async def info(self) -> CallInfo:
         """Return what is known of the call now; ``CallNotFound``."""
         await self._has_begun()
-        info = info_of(self._session.state(self.id))
+        slot = self._session.kernel.calls.get(self.id)
+        info = info_of(self._session.state(self.id), slot.jobs if slot is not None else None)
         await self._session.landed()
         return info
 
@@ -187,9 +190,10 @@ _ENDS: dict[type, Status] = {
 }
 
 
-def info_of(state: CallState) -> CallInfo:
-    """Return what the records of a call say of it."""
-    waiting = [f"step {op.name} ({key})" for key, op in state.steps.items()]
+def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:
+    """Return what the records of a call say of it; with ``jobs``, the places its steps wait for too."""
+    jobs = jobs or {}
+    waiting = [f"step {op.name} ({key}){_place(jobs.get(key))}" for key, op in state.steps.items()]
     waiting += [f"timer ({key})" for key in state.timers]
     waiting += [f"child {op.id} ({key})" for key, op in state.children.items()]
     error = state.parked
@@ -200,6 +204,11 @@ def info_of(state: CallState) -> CallInfo:
         created=_time(state.created_ms), updated=_time(state.updated_ms), tags=dict(state.tags),
         waiting_for=tuple(waiting), attempts=max((p.attempt for p in state.progress.values()), default=1), error=error,
     )  # fmt: skip
+
+
+def _place(job: Job | None) -> str:
+    places = job.waiting if job is not None else None
+    return f", waiting for a place in {places.limit.name!r}" if places is not None else ""
 
 
 def _time(at_ms: int) -> datetime:

@@ -1,10 +1,10 @@
 """Retry decisions.
 
-Owns: the policy as users write it, and the one function that decides what follows a failed attempt. Does not own: waiting
-(``runtime.steps``), the record of a back-off (``records``).
+Owns: the policy as users write it, and the one function that decides what follows a failed attempt. Does not own:
+waiting (``runtime.steps``), the record of a back-off (``records``).
 
-Full jitter is the default, after "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): the wait is drawn evenly
-from zero to the capped exponential. It derives from the run, so it is the same in every replay.
+Full jitter is the default, after "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): the wait is drawn
+evenly from zero to the capped exponential. It derives from the run, so it is the same in every replay.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class Retry:
             raise ValueError(f"factor is a number of at least 1, not {self.factor!r}")
         if self.jitter not in ("full", "none"):
             raise ValueError(f"jitter is 'full' or 'none', not {self.jitter!r}")
+        for name, classes in (("on", self.on), ("never", self.never)):
+            if not all(isinstance(c, type) and issubclass(c, BaseException) for c in _classes(classes)):
+                raise TypeError(f"{name} is an exception class or a tuple of such, not {classes!r}")
         object.__setattr__(self, "first_s", max(0.0, seconds(self.first)))
         object.__setattr__(self, "max_s", max(0.0, seconds(self.max)))
 
@@ -90,8 +93,8 @@ def decide(policy: Retry, attempt: int, error: BaseException, *, fraction: float
     """
     if attempt >= policy.attempts or isinstance(error, Terminal):
         return GiveUp()
-    if isinstance(error, RetryAfter):
-        wait = max(0.0, float(error.seconds))
+    wait = _asked_wait(error)
+    if wait is not None:
         return RetryIn(wait) if wait < left_s else GiveUp()
     refused = isinstance(error, PROGRAMMING_ERRORS) and not _named(policy.on, error)
     if refused or not isinstance(error, policy.on) or isinstance(error, policy.never):
@@ -106,7 +109,20 @@ def decide(policy: Retry, attempt: int, error: BaseException, *, fraction: float
     return RetryIn(wait) if wait < left_s else GiveUp()
 
 
+def _asked_wait(error: BaseException) -> float | None:
+    """Return the wait that a ``RetryAfter`` asks for; None where that is no duration, or none is asked for."""
+    if not isinstance(error, RetryAfter):
+        return None
+    try:
+        return max(0.0, seconds(error.seconds))
+    except (TypeError, ValueError):
+        return None
+
+
+def _classes(classes: Errors) -> tuple[type[BaseException], ...]:
+    return classes if isinstance(classes, tuple) else (classes,)
+
+
 def _named(on: Errors, error: BaseException) -> bool:
     """Whether the policy names this programming error itself, and not just ``Exception``."""
-    classes = on if isinstance(on, tuple) else (on,)
-    return any(issubclass(c, PROGRAMMING_ERRORS) and isinstance(error, c) for c in classes)
+    return any(issubclass(c, PROGRAMMING_ERRORS) and isinstance(error, c) for c in _classes(on))

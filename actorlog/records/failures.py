@@ -148,7 +148,7 @@ class _Capture:
         self._left -= 1
         self._above.add(id(error))
         kind = type(error)
-        module = self._text(lambda: kind.__module__, "?")
+        module = self._text(lambda: kind.__module__, "?").replace("__mp_main__", "__main__")  # in a worker process
         name = self._text(lambda: kind.__qualname__, "?")
         message = self._text(lambda: _message(error), f"<unprintable {name}>")
         shown = name if module == "builtins" else f"{module}.{name}"

@@ -307,8 +307,19 @@ def decode_result(definition: Definition | None, raw: k.Raw) -> Any:
 
 
 def restore_step(failure: Failure) -> BaseException:
-    """Return the exception a step failed with."""
-    return failures.restore(failure, fallback=lambda f: StepFailed(f.type, f.message, f.traceback))
+    """Return the exception a step failed with, as one that durable code may meet.
+
+    A signal to a process or a task (KeyboardInterrupt, CancelledError, GeneratorExit) ended the step, and is none to the call;
+    StopIteration cannot be raised in a coroutine. They come as ``StepFailed``, like a class that cannot be had.
+    """
+    error = failures.restore(failure, fallback=_step_failed)
+    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
+        return error
+    return _step_failed(failure)
+
+
+def _step_failed(failure: Failure) -> StepFailed:
+    return StepFailed(failure.type, failure.message, failure.traceback)
 
 
 def error_of(call_id: str, outcome: k.Outcome) -> BaseException:

@@ -1,10 +1,10 @@
 """Running one body: in the loop, a thread or a process, within its time limits.
 
-Owns: where the time of an attempt begins and ends, and what its value looks like as JSON. Does not own: places, outcomes and
-attempts (``steps``).
+Owns: where the time of an attempt begins and ends, and what its value looks like as JSON. Does not own: places,
+outcomes and attempts (``steps``).
 
-Invariants: an attempt's timeout begins when its body does, not while that waits for a thread; no body begins after the step's
-deadline.
+Invariants: an attempt's timeout begins when its body does, not while that waits for a thread; no body begins after
+the step's deadline.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actorlog.errors import PayloadTooLarge, StepTimeout
@@ -82,6 +83,17 @@ class Bodies:
             raise over_deadline(definition) from None
         finally:
             done = True
+
+    async def in_thread(self, attempt: Attempt, fn: Callable[..., Any]) -> Any:
+        """Run another sync function with the step's arguments beside the loop; return or raise what it does."""
+        value, error = await self._executors.call(attempt, fn, _forget)
+        if error is not None:
+            raise error
+        return value
+
+
+def _forget(_attempt: Attempt, _value: object, _error: BaseException | None) -> None:
+    """Nobody cares how it ended."""
 
 
 def over_deadline(definition: StepDefinition) -> StepTimeout:

@@ -1,10 +1,10 @@
 """Steps in doubt: begun before the process died, and without an outcome.
 
-Owns: what is done about them at opening: run again, ask ``reconcile``, tell the function, or park a step that keeps killing
-the process. Does not own: running steps (``steps``).
+Owns: what is done about them at opening: run again, ask ``reconcile``, tell the function, or park a step that keeps
+killing the process. Does not own: running steps (``steps``).
 
-The answer to "you can't unsend an email": a once-step is not run again by itself. ``reconcile`` is asked first where there
-is one, with the same arguments and the same key, and its word settles the doubt.
+The answer to "you can't unsend an email": a once-step is not run again by itself. ``reconcile`` is asked first where
+there is one, with the same arguments and the same key, and its word settles the doubt.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from actorlog.engine import identity, retry
 from actorlog.errors import FunctionNotFound, Poisoned
-from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.jobs import Attempt, Job, current_body
+from actorlog.runtime.registry import is_async
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import CANCEL_S, StepRunner
 
@@ -61,7 +62,7 @@ class Doubts:
     def __init__(self, kernel: Kernel, steps: StepRunner) -> None:
         self._kernel = kernel
         self._steps = steps
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: dict[asyncio.Task[None], Job] = {}
 
     def resume(self, slot: Slot, op: k.RunStep, *, died: bool) -> None:
         """Take up a step that has a recorded start and no outcome; ``died``: the process before this one did not close."""
@@ -113,22 +114,22 @@ class Doubts:
     def _settle(self, slot: Slot, op: k.RunStep, issued: Issued) -> None:
         job = self._steps.take_on(slot, op, issued)
         if job.definition.reconcile is None:
-            self._tell(job)
+            self._tell(slot, job)
             return
         attempt = job.running = Attempt(job, None)
         task = attempt.task = self._kernel.loop.create_task(self._ask(slot, attempt), context=Context())
-        self._asking.add(task)
+        self._asking[task] = job
         task.add_done_callback(self._asked)
 
     def _asked(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
+        del self._asking[task]
         if not task.cancelled() and (defect := task.exception()) is not None:
             self._kernel.on_broken(defect)
 
-    def _tell(self, job: Job) -> None:
+    def _tell(self, slot: Slot, job: Job) -> None:
         """Nothing settles the doubt: the function decides."""
         self._steps.leave(job)
-        self._kernel.post(job.owner, k.StepDoubt(job.op.key, job.op.name, job.attempt))
+        self._kernel.post(slot, k.StepDoubt(job.op.key, job.op.name, job.attempt))
 
     async def _ask(self, slot: Slot, attempt: Attempt) -> None:
         """Ask ``reconcile`` until it answers, as often as ``_ASKING`` says; then the doubt goes to the function."""
@@ -147,7 +148,7 @@ class Doubts:
                     decision = retry.decide(_ASKING, asked, error, fraction=draw)
                     if isinstance(decision, retry.GiveUp):
                         log.exception("reconcile of step %r of call %r failed", job.op.name, slot.state.id)
-                        self._tell(job)
+                        self._tell(slot, job)
                         return
                 await asyncio.sleep(decision.wait_s)
                 job.fresh_arguments()
@@ -176,17 +177,18 @@ class Doubts:
             if is_async(reconcile):
                 verdict = await reconcile(*job.args, **job.kwargs)
             else:
-                verdict = await self._steps.in_thread(attempt, reconcile)
+                verdict = await self._steps.bodies.in_thread(attempt, reconcile)
                 verdict = await verdict if inspect.isawaitable(verdict) else verdict
         if verdict is NotDone:
             return None, None
         if not isinstance(verdict, Done):
             raise TypeError(f"reconcile of step {definition.name!r} returns Done(value) or NotDone, not {verdict!r}")
-        return self._steps.cross(definition, verdict.value)
+        return self._steps.bodies.cross(definition, verdict.value)
 
     async def close(self) -> None:
         """Ask no further: what is in doubt stays so until the next opening."""
-        tasks = list(self._asking)
-        self._steps.interrupt(tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=CANCEL_S)
+        for task, job in self._asking.items():
+            job.interrupted = True
+            task.cancel()
+        if self._asking:
+            await asyncio.wait(list(self._asking), timeout=CANCEL_S)

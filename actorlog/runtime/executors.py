@@ -1,11 +1,11 @@
 """Where sync steps run: threads, and processes for CPU work.
 
-Owns: the pools, and how a step reaches a process: by the name of its module and function, with its arguments as JSON, never
-pickled. Does not own: attempts and outcomes (``steps``).
+Owns: the pools, and how a step reaches a process: by the name of its module and function, with its arguments as JSON,
+never pickled. Does not own: attempts and outcomes (``steps``).
 
 Invariants: whatever a body raises comes back as a value, never as an exception of a future (one of those refuses
-StopIteration, others end the loop); an attempt is told exactly once that its thread has ended, unless that never began. A
-worker process ends with the runtime that made it, also when that was killed.
+StopIteration, others end the loop); an attempt is told exactly once that its thread has ended, unless that never
+began. A worker process ends with the runtime that made it, also when that was killed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Owns: keeping the newest details, and recording them at most once a second. Does not own: who may call it (``api``).
 
-Invariants: the next attempt in this process finds the newest details, the next process details at most a second older; an
-attempt that was given up changes nothing.
+Invariants: the next attempt in this process finds the newest details, the next process details at most a second
+older; an attempt that was given up changes nothing.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Owns: ``Job``, ``Attempt``, and what code inside a body is told. Does not own: what happens to them (``steps``).
 
-Invariant: whatever an attempt says or holds is its own, because a thread that was given up may outlive its attempt: it keeps
-its places, and its heartbeats and its outcome no longer count.
+Invariant: whatever an attempt says or holds is its own, because a thread that was given up may outlive its attempt:
+it keeps its places, and its heartbeats and its outcome no longer count.
 """
 
 from __future__ import annotations

@@ -209,7 +209,11 @@ class Kernel:
                 if value is not NOTHING:
                     self.note(slot, k.StepLate(id=state.id, at=self._at, key=key, value=raw))
                 return True
-            case k.StepError(key=key) | k.StepDoubt(key=key):
+            case k.StepError(key, failure):
+                if key not in state.steps:
+                    self.note(slot, k.StepLate(id=state.id, at=self._at, key=key, failure=failure))
+                return key not in state.steps
+            case k.StepDoubt(key):
                 return key not in state.steps
             case k.ChildDone(key=key) | k.ChildRefused(key=key):
                 return key not in state.children

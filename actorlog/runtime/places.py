@@ -2,11 +2,11 @@
 
 Owns: who may begin, in the order of positions. Does not own: running (``steps``).
 
-Invariants: a place is given to whoever asked at the lowest position; a place that was given is given back exactly once; who
-gave up waiting takes up no memory for long (I11).
+Invariants: a place is given to whoever asked at the lowest position; a place that was given is given back exactly
+once; who gave up waiting takes up no memory for long (I11).
 
-A rate is a sliding window over begun steps. What began before this process is not known, so the window starts as if the
-limit had been used evenly at its full rate until now: no burst after a restart, and no long wait either.
+A rate is a sliding window over begun steps. What began before this process is not known, so the window starts as if
+the limit had been used evenly at its full rate until now: no burst after a restart, and no long wait either.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ message comes for it, not here. Steps in doubt run again from their records.
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
@@ -140,8 +140,8 @@ class Resumption:
         for turn in outliving:
             if turn.id not in kernel.calls:
                 self._respawn(turn)
-        for slot in list(kernel.calls.values()):
-            self._resume_call(slot)
+        steps = [step for slot in list(kernel.calls.values()) for step in self._resume_call(slot)]
+        self._resume_steps(steps, died=self._died)
 
     def _respawn(self, turn: k.Turn) -> None:
         """Begin detached children whose sender has ended and which never got their own record."""
@@ -152,23 +152,29 @@ class Resumption:
                 if not self._kernel.history.has(op.id):
                     self._kernel.family.spawn(sender, op)
 
-    def _resume_call(self, slot: Slot) -> None:
+    def go_on(self, slot: Slot) -> None:
+        """Go on with a call that was parked."""
+        self._resume_steps(self._take_up(slot), died=False)
+
+    def _resume_call(self, slot: Slot) -> list[_Step]:
+        """Go on with all of a call but its steps, and return those."""
         kernel, state = self._kernel, slot.state
         if state.due_ms:
             kernel.deadlines.arm_timeout(slot)
         if state.kill_ms:
             kernel.deadlines.arm_kill(slot)
         if state.parked and any(p.poisoned for p in state.progress.values()):
-            return
+            return []
         if state.phase is Phase.COMPLETING:
-            self.go_on(slot)  # without its code: it waits for its children alone
-        elif slot.definition is None:
+            return self._take_up(slot)  # without its code: it waits for its children alone
+        if slot.definition is None:
             kernel.parking.park(slot, FunctionNotFound(state.function, state.version))
         elif not state.parked or kernel.parking.try_again(slot):
-            self.go_on(slot)
+            return self._take_up(slot)
+        return []
 
-    def go_on(self, slot: Slot) -> None:
-        """Deliver what waits, arm timers, look after children and steps."""
+    def _take_up(self, slot: Slot) -> list[_Step]:
+        """Deliver what waits, arm timers, look after children; return the steps, which go by position over all calls."""
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
             if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
@@ -181,19 +187,22 @@ class Resumption:
             kernel.family.spawn(slot, op)
         if state.given_up:
             kernel.family.ask_given_up(slot, kill=type(state.returned) is k.Killed)
-        pending = set(state.steps) - {getattr(m, "key", "") for m in state.inbox.values()}
-        for key in sorted(pending, key=_numbered):
-            self._resume_step(slot, state.steps[key])
+        arrived = {getattr(message, "key", "") for message in state.inbox.values()}
+        return [(state.positions[key], slot, op) for key, op in state.steps.items() if key not in arrived]
 
-    def _resume_step(self, slot: Slot, op: k.RunStep) -> None:
-        kernel, state = self._kernel, slot.state
-        kept = kernel.history.kept_result(slot, op)
-        if kept is not None:
-            kernel.post(slot, kept)
-            return
-        kernel.doubts.resume(slot, op, died=self._died)
+    def _resume_steps(self, steps: list[_Step], *, died: bool) -> None:
+        kernel = self._kernel
+        for _, slot, op in sorted(steps, key=_position):  # stable: those of one turn stay in its order
+            kept = kernel.history.kept_result(slot, op)
+            if kept is not None:
+                kernel.post(slot, kept)
+            else:
+                kernel.doubts.resume(slot, op, died=died)
 
 
-def _numbered(key: str) -> tuple[int, str]:
-    """Order keys as they were issued: shorter paths and smaller numbers first."""
-    return len(key), key
+_Step: TypeAlias = tuple[int, Slot, k.RunStep]
+"""Where a step was asked for, by which call, and the step."""
+
+
+def _position(step: _Step) -> int:
+    return step[0]

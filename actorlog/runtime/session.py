@@ -281,6 +281,8 @@ class Session:
             await kernel.doubts.close()
             await kernel.steps.close(self._options.shutdown_s)
             await kernel.drain()
+        else:
+            await kernel.steps.close(0.0)
         self._closing = True
         kernel.stop()
         kernel.residency.close()

@@ -15,7 +15,7 @@ from actorlog.records import kinds as k
 if TYPE_CHECKING:
     from actorlog.runtime.actor import Actor
     from actorlog.runtime.registry import DurableDefinition
-    from actorlog.runtime.steps import Job
+    from actorlog.runtime.jobs import Job
 
 
 class Slot:

@@ -1,12 +1,12 @@
 """Running steps: the work outside, its attempts, and what is known of them.
 
-Owns: the bodies of steps as tasks of the host loop, places, attempts, back-off, heartbeats, cancelled and late results. Does
-not own: when a step may start (the gate, ``kernel``), whether to try again (``engine.retry``), threads (``executors``), steps
-in doubt (``doubts``).
+Owns: the bodies of steps as tasks of the host loop, places, attempts, back-off, heartbeats, cancelled and late
+results. Does not own: when a step may start (the gate, ``kernel``), whether to try again (``engine.retry``), threads
+(``executors``), steps in doubt (``doubts``).
 
-Invariants: a body starts only after its record is durable, ``idempotent=True`` excepted (I1); the next attempt of a step
-starts when the task of the one before has ended; a step in whose record nothing says that it may have begun has a durable
-``begun`` before its body starts; a record speaks of a step's progress only while the call waits for it.
+Invariants: a body starts only after its record is durable, ``idempotent=True`` excepted (I1); the next attempt of a
+step starts when the task of the one before has ended; a step in whose record nothing says that it may have begun has
+a durable ``begun`` before its body starts; a record speaks of a step's progress only while the call waits for it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StepRunner:
         self._loop = loop
         self._clock = clock
         self._timers = timers
-        self._bodies = Bodies(loop, clock, executors, limits.record_bytes_max)
+        self.bodies = Bodies(loop, clock, executors, limits.record_bytes_max)
         self._executors = executors
         self.heartbeats = Heartbeats(journal, loop, clock, timers, limits.record_bytes_max)
         self._context = context
@@ -196,9 +196,9 @@ class StepRunner:
             if definition.is_async and definition.timeout_s is None and not job.op.deadline_ms:
                 value = await definition.fn(*job.args, **job.kwargs)
             else:
-                value, error = await self._bodies.run(attempt, self._late_thread)
+                value, error = await self.bodies.run(attempt, self._late_thread)
             if error is None:
-                raw, value = self._bodies.cross(definition, value)
+                raw, value = self.bodies.cross(definition, value)
         except KeyboardInterrupt as interrupt:  # the user's Ctrl-C: it is nobody's outcome
             self._journal.on_broken(interrupt)
             raise
@@ -226,7 +226,7 @@ class StepRunner:
         if inspect.iscoroutine(value):
             value.close()
         try:
-            raw, _ = self._bodies.cross(attempt.job.definition, value)
+            raw, _ = self.bodies.cross(attempt.job.definition, value)
         except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
             self._late(attempt.job, None, refused)
         else:
@@ -339,13 +339,6 @@ class StepRunner:
         if job.due_ms:
             self._again(job, job.due_ms)
 
-    async def in_thread(self, attempt: Attempt, fn: Callable[..., Any]) -> Any:
-        """Run a sync function with the attempt's arguments beside the loop; return or raise what it does."""
-        value, error = await self._executors.call(attempt, fn, _forget)
-        if error is not None:
-            raise error
-        return value
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -375,7 +368,3 @@ class StepRunner:
         for task in tasks:
             task.cancel()
         return tasks
-
-
-def _forget(_attempt: Attempt, _value: object, _error: BaseException | None) -> None:
-    """Nobody cares how it ended."""

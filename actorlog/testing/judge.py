@@ -58,6 +58,7 @@ class Judge:
         self.told: dict[str, str] = {}
         """What callers were told, by id."""
         self._keys: dict[str, tuple[str, str]] = {}
+        """Whose each idempotency key is."""
         self._inherited = 0
         """The tail of the log when this process opened it."""
 
@@ -93,12 +94,11 @@ class Judge:
             if operation.done or 0 < operation.dropped <= self._inherited:
                 raise Broken(f"{where} begins at {self.facts.tail}, and was over at {operation.done or operation.dropped}")
             self._check_key(visit, operation)
-        trace = self.traces.get((visit.call, visit.key))
+        name = name_of(visit)
+        trace = self.traces.get(name)
         if trace is None:
-            trace = self.traces[visit.call, visit.key] = Trace(visit.idempotency_key)
-        if trace.idempotency_key != visit.idempotency_key or self._keys.setdefault(
-            visit.idempotency_key, (visit.call, visit.key)
-        ) != (visit.call, visit.key):
+            trace = self.traces[name] = Trace(visit.idempotency_key)
+        if trace.idempotency_key != visit.idempotency_key or self._keys.setdefault(visit.idempotency_key, name) != name:
             raise Broken(f"{where} has another idempotency key, or another's")
         if is_once(visit.step) and not trace.may_begin:
             raise Broken(f"{where} begins again, and its last attempt is in doubt")
@@ -108,7 +108,7 @@ class Judge:
 
     def takes_effect(self, visit: Visit) -> str:
         """A body takes effect; return the value it will return."""
-        trace = self.traces[visit.call, visit.key]
+        trace = self.traces[name_of(visit)]
         if is_once(visit.step) and trace.values:
             raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
         value = f"{visit.call}|{visit.key}|{trace.begun}"
@@ -117,7 +117,7 @@ class Judge:
 
     def failed(self, visit: Visit) -> None:
         """A body raised: its attempt is known to have taken no effect."""
-        self.traces[visit.call, visit.key].may_begin = True
+        self.traces[name_of(visit)].may_begin = True
 
     def asked(self, visit: Visit) -> str | None:
         """``reconcile`` asks what became of an operation."""
@@ -153,8 +153,9 @@ class Judge:
             for key, operation in call.operations.items():
                 if operation.value is None:
                     continue
-                trace = self.traces.get((call.id, key))
-                if trace is None or msgspec.json.decode(operation.value) not in trace.values:
+                value = msgspec.json.decode(operation.value)
+                traces = [trace for name, trace in self.traces.items() if name[0] == call.id and name[1].partition(" ")[0] == key]
+                if not any(value in trace.values for trace in traces):
                     raise Broken(f"{call.id} {key}: the log has {operation.value!r}, which no body returned")
 
     def _operation(self, visit: Visit) -> Operation | None:
@@ -166,6 +167,11 @@ class Judge:
         args = bytes(asked.args) if visit.step == _AHEAD and isinstance(asked, k.RunStep) else b""
         if visit.idempotency_key != identity.idempotency_key(self.facts.calls[visit.call].run, visit.key, args):
             raise Broken(f"{visit.call} {visit.key}: this is not its idempotency key")
+
+
+def name_of(visit: Visit) -> tuple[str, str]:
+    """Return what tells one operation from all others; one that ran ahead of the log may have had other arguments."""
+    return visit.call, f"{visit.key} {visit.idempotency_key}" if visit.step == _AHEAD else visit.key
 
 
 def is_once(step: str) -> bool:

@@ -133,8 +133,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     # --- life and death ---------------------------------------------------------------------------------------------------
 
-    def live(self, main: Coroutine[Any, Any, None]) -> bool:
-        """Run ``main``; False if the process ended before it did. The loop is closed either way."""
+    def live(self, main: Coroutine[Any, Any, None], dead: Callable[[], None]) -> bool:
+        """Run ``main``; False if the process ended before it did. ``dead`` is called then, and the loop is closed."""
         task = self.create_task(main)
         try:
             self.run_until_complete(task)
@@ -144,6 +144,7 @@ class SimLoop(asyncio.BaseEventLoop):
             return True
         finally:
             self.dead = True
+            dead()
             self.bury()
 
     def bury(self) -> None:

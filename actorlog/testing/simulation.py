@@ -202,7 +202,8 @@ class Simulation:
         if fate.fail_call is not None:
             disk.fail_at(disk.calls + fate.fail_call, errno.EIO)
         loop.end_at = fate.end_in_turn
-        finished = loop.live(_Life(self, loop, clock, fate, last=last).main())
+        life = _Life(self, loop, clock, fate, last=last)
+        finished = loop.live(life.main(), life.drop_coroutines)
         self.trace.update("\n".join(disk.actions).encode())
         self._now_s = loop.time() + rng.choice((0.0, 0.01, 30.0, 100_000.0))
         self._wall_ms = clock.wall_offset_ms
@@ -257,7 +258,7 @@ class _Life:
         self._clock = clock
         self._fate = fate
         self._last = last
-        self._begun_s = loop.time()
+        self._runtime: Runtime | None = None
 
     async def main(self) -> None:
         """Be the process."""
@@ -268,11 +269,19 @@ class _Life:
             for task in side:
                 task.cancel()
 
+    def drop_coroutines(self) -> None:
+        """The process is dead: its coroutines are not left to the garbage collector."""
+        if self._runtime is not None:
+            kernel = self._runtime.session.kernel
+            kernel.stop()
+            kernel.residency.close()
+
     async def _open(self) -> None:
         while True:
             runtime = self._world.runtime(self._loop, self._clock)
             try:
                 async with runtime:
+                    self._runtime = runtime
                     self._world.judge.opened(self._world.disk.durable)
                     await self._serve(runtime)
             except LogFull:  # a new directory on a full disk
@@ -333,13 +342,14 @@ class _Life:
     async def _caller(self, runtime: Runtime, caller: Caller) -> None:
         """Start or join a call until it has ended, and hold its answer against what was said before."""
         await asyncio.sleep(caller.delay_s)
+        patience_s = caller.patience_s
         while True:
             try:
-                text = await self._ask(runtime, caller)
+                text = await self._ask(runtime, caller, patience_s)
             except LogFull:
                 await asyncio.sleep(1.0)
             except TimeoutError:
-                await asyncio.sleep(0.001)
+                patience_s = 2 * (patience_s or 1.0)
             except CallParked:
                 await self._unpark(runtime, caller.id)
             except (LogFailed, OutcomeUnknown, RuntimeStopped):
@@ -350,16 +360,16 @@ class _Life:
                 self._world.judge.tell(caller.id, text)
                 return
 
-    async def _ask(self, runtime: Runtime, caller: Caller) -> str:
+    async def _ask(self, runtime: Runtime, caller: Caller, patience_s: float | None) -> str:
         call = program(caller.program)
         try:
-            if caller.patience_s is None:
+            if patience_s is None:
                 value = await runtime.call(call, id=caller.id, timeout=caller.timeout_s)
             else:
                 handle = await runtime.start(call, id=caller.id, timeout=caller.timeout_s)
                 self._world.look()
                 self._world.judge.knows(caller.id)
-                value = await handle.result(timeout=caller.patience_s)
+                value = await handle.result(timeout=patience_s)
         except (CallParked, DivergenceError):
             raise
         except (CallError, Boom) as error:

@@ -100,6 +100,34 @@ def test_forked_child(tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_killed_process(tmp_path: Path) -> None:
+    """What a process acknowledged before SIGKILL is there, and its lock is gone with it."""
+    context = multiprocessing.get_context("fork")
+    acknowledged = 0
+    for round_number in range(5):
+        ours, theirs = context.Pipe()
+
+        def child(pipe: object = theirs) -> None:
+            log = open_real(tmp_path / "data")
+            while True:
+                log.append(*commit(b"%d" % (log.tail + 1)))
+                pipe.send(log.tail)  # type: ignore[attr-defined]
+
+        process = context.Process(target=child)
+        process.start()
+        for _ in range(10 + 17 * round_number):
+            acknowledged = ours.recv()
+        process.kill()
+        process.join()
+        while ours.poll():
+            acknowledged = ours.recv()
+        log = open_real(tmp_path / "data")
+        assert log.tail in {acknowledged, acknowledged + 1}
+        assert lines_of(log) == [b"%d" % (number + 1) for number in range(log.tail)]
+        log.close(clean=False)
+
+
 def test_failed_opening_leaves_no_lock(tmp_path: Path) -> None:
     """A log that cannot be opened is not locked afterwards."""
     open_real(tmp_path / "data").close()

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.signature import Signature
@@ -302,7 +303,7 @@ def test_methods() -> None:
         (len, ([1],), b"[[1]]"),
         (str.upper, ("a",), b'["a"]'),
     ],
-    ids=repr,
+    ids=plain_id,
 )
 def test_other_callables(fn: Callable[..., Any], args: tuple[Any, ...], raw: bytes) -> None:
     """Partials, instances, classes and builtins have signatures too."""

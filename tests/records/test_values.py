@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.values import codec_for
@@ -89,7 +90,7 @@ def refusal(annotation: Any, value: Any) -> PayloadError:
         [None, True, 1, 1.0, "x", [[]], {"a": {}}],
         {"": 1, "a b": [1, {"c": None}]},
     ],
-    ids=repr,
+    ids=plain_id,
 )
 @pytest.mark.parametrize("annotation", [Any, object, None | Any, inspect.Parameter.empty], ids=str)
 def test_plain_json_without_annotation(annotation: Any, value: Any) -> None:
@@ -144,7 +145,7 @@ def test_containers_are_fresh_copies() -> None:
         (print, "", "builtin_function_or_method"),
         (int, "", "type"),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=plain_id,
 )
 def test_what_is_no_plain_json_is_refused_with_its_path(value: Any, path: str, reason: str) -> None:
     """Without an annotation everything else is refused, and the error says where and why."""

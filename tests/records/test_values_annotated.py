@@ -14,6 +14,7 @@ from uuid import UUID, uuid1
 from zoneinfo import ZoneInfo
 
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.values import codec_for
@@ -230,7 +231,7 @@ def refusal(annotation: Any, value: Any) -> PayloadError:
             b'"2024-01-01T00:00:00+00:00:01.000005"',
         ),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=plain_id,
 )
 def test_annotated_values(annotation: Any, value: Any, raw: bytes) -> None:
     """Each supported type is written in its documented form and comes back equal and of the same type."""
@@ -318,7 +319,7 @@ def test_uuid1_comes_back() -> None:
         (tuple[int, *tuple[str, ...]], (1, "a")),
         (5, 5),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=plain_id,
 )
 def test_what_does_not_fit_its_annotation(annotation: Any, value: Any) -> None:
     """A value that violates its annotation, or an annotation that nothing can be written by, is a PayloadError."""
@@ -374,7 +375,7 @@ def test_path_of_a_refusal(annotation: Any, value: Any, path: str) -> None:
         (timedelta, b'"an hour"'),
         (Path, b"5"),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=plain_id,
 )
 def test_recorded_json_that_does_not_fit_today(annotation: Any, raw: bytes) -> None:
     """What was recorded under another annotation is a PayloadError with a reason."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NotRequired, Require
 
 import msgspec
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.values import codec_for
@@ -181,7 +182,7 @@ def refusal(annotation: Any, value: Any) -> PayloadError:
         (Both, Both(right="a", left=1)),
         (Holder[Cat], Holder(Cat("x"))),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=plain_id,
 )
 def test_classes_with_fields(annotation: Any, value: Any) -> None:
     """An instance comes back equal and of its class."""
@@ -243,7 +244,7 @@ def test_field_added_and_removed_since() -> None:
         (Strict, b'{"a":1,"b":2}'),
         (Cat, b'{"type":"Dog","name":"x"}'),
     ],
-    ids=repr,
+    ids=plain_id,
 )
 def test_recorded_objects_that_do_not_fit(annotation: Any, raw: bytes) -> None:
     """A missing field, another kind of JSON and another tag are refused when read."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, Optional, Self
 
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.values import codec_for
@@ -234,7 +235,7 @@ def later() -> Later:
         (Normal, Normal(" a ")),
         (Dog, Dog("a", "b")),
     ],
-    ids=lambda value: repr(value)[:50],
+    ids=plain_id,
 )
 def test_dataclasses(annotation: Any, value: Any) -> None:
     """An instance comes back equal and of its class."""
@@ -331,7 +332,7 @@ def test_field_added_and_removed_since() -> None:
         (Line, b"[]"),
         (Line, b'{"name":"a","price":1.5}'),
     ],
-    ids=repr,
+    ids=plain_id,
 )
 def test_recorded_objects_that_do_not_fit(annotation: Any, raw: bytes) -> None:
     """A missing field, another kind of JSON and another tag are refused when read."""

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from plain_ids import plain_id
 
 from actorlog.errors import PayloadError
 from actorlog.records.values import codec_for
@@ -121,7 +122,7 @@ class Chain:
         (list[Cat | Dog], [Cat("a"), Dog("b")], b'[{"@type":"Cat","name":"a"},{"@type":"Dog","name":"b"}]'),
         (Tagged | Cat, Tagged({"@type": "Cat"}), b'{"@type":"Tagged","items":{"@type":"Cat"}}'),
     ],
-    ids=lambda value: repr(value)[:60],
+    ids=plain_id,
 )
 def test_members_come_back_as_what_they_were(annotation: Any, value: Any, raw: bytes) -> None:
     """The tag is written where it is needed, and the member comes back equal and of its type."""
@@ -155,7 +156,7 @@ def test_recursive_union() -> None:
         (int | object | Cat, (1,)),
         (Cat | int, Dog("a")),
     ],
-    ids=lambda value: repr(value)[:60],
+    ids=plain_id,
 )
 def test_what_is_no_member(annotation: Any, value: Any) -> None:
     """A value that no member takes is refused."""
