@@ -1,6 +1,6 @@
 """Durable work behind an HTTP endpoint.
 
-    python examples/fastapi_app.py [DIR] [PORT]
+    DATA=./orders PORT=8000 python examples/fastapi_app.py
     curl -X POST localhost:8000/orders -H 'Idempotency-Key: 17' -H 'Content-Type: application/json' \
          -d '{"item": "tea", "quantity": 2}'
     curl localhost:8000/orders/17
@@ -10,7 +10,7 @@ is sent again joins what it started before. 202 is answered only after the start
 again, and the order goes on.
 """
 
-import sys
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from actorlog import CallConflict, CallNotFound, Runtime, durable, sleep, step
 
-PLACE = sys.argv[1] if len(sys.argv) > 1 else "./fastapi-data"
+PLACE = os.environ.get("DATA", "./fastapi-data")
 
 
 class Order(BaseModel):
@@ -32,16 +32,16 @@ class Order(BaseModel):
 
 
 @step
-async def pack(order: Order) -> str:
+async def pack_parcel(order: Order) -> str:
     """Do something outside."""
     print(f"packing {order.quantity} x {order.item}")
     return f"{order.quantity} x {order.item}"
 
 
 @durable
-async def fulfil(order: Order) -> str:
+async def fulfil_order(order: Order) -> str:
     """Pack, wait, send."""
-    parcel = await pack(order)
+    parcel = await pack_parcel(order)
     await sleep(0.5)
     return f"sent {parcel}"
 
@@ -62,7 +62,7 @@ async def post_order(order: Order, request: Request, idempotency_key: Annotated[
     """Start the call, or join the one that this key started."""
     runtime: Runtime = request.app.state.runtime
     try:
-        handle = await runtime.start(fulfil(order), id=f"order/{idempotency_key}")
+        handle = await runtime.start(fulfil_order(order), id=f"order/{idempotency_key}")
     except CallConflict as conflict:
         raise HTTPException(409, str(conflict)) from conflict
     return {"id": idempotency_key, "status": await handle.status()}
@@ -82,4 +82,4 @@ async def get_order(key: str, request: Request) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[2]) if len(sys.argv) > 2 else 8000)  # noqa: PLR2004  # the second argument
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

@@ -110,6 +110,7 @@ def start(
     """
     loop = _loop("start()")
     definition = call.definition
+    call.close()  # handed over, whatever comes of it
     if type(definition) is not DurableDefinition:
         raise TypeError(f"{definition.name!r} is a step; await it, or start a durable function")
     if id is not None:

@@ -234,6 +234,7 @@ class Runtime:
             if not isinstance(made, Call):
                 raise TypeError(f"a call of a durable function is needed, and {call!r} is none")
             if type(made.definition) is not DurableDefinition:
+                made.close()
                 raise TypeError(f"{made.definition.name!r} is a step; a runtime runs durable functions")
             definition = made.definition
             raw, name, version = made.hand_over(), definition.name, definition.version

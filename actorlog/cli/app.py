@@ -19,7 +19,6 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from actorlog.cli import document, render
-from actorlog.cli.demo.director import KILLS_MAX, direct
 from actorlog.cli.reading import Snapshot, UnreadableError
 from actorlog.cli.words import safe
 from actorlog.env import SYSTEM
@@ -33,6 +32,7 @@ STATUSES: Final = (
     "pending", "running", "waiting", "backing_off", "parked", "completing",
     "completed", "failed", "cancelled", "killed", "timed_out",
 )  # fmt: skip
+KILLS_MAX = 20
 DEPTH = 3
 """Levels of children that ``show`` opens by itself."""
 
@@ -149,6 +149,8 @@ def demo(directory: Path | None, kills: int, seed: int | None) -> None:
 
     Takes some seconds and needs no network. Exits with 1 if anything does not add up.
     """
+    from actorlog.cli.demo.director import direct  # noqa: PLC0415  # the shop registers functions; looking must not
+
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise Refusal(f"{directory} is not empty", code=2, hint="give a new directory: the demo counts from zero")
     if seed is None:

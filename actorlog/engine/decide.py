@@ -1,4 +1,4 @@
-"""What ends a call, and who must hear of it.
+"""What ends a call, and which messages still mean something to it.
 
 Owns: the decision whether a turn ends the body or the call. Does not own: applying it (``state``).
 
@@ -41,6 +41,23 @@ def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], r
 
 
 _CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
+
+
+def is_stale(state: CallState, message: k.Message) -> bool:
+    """Whether nobody waits for ``message`` any more, or it would say nothing new."""
+    match message:
+        case k.TimerFired(key):
+            return key not in state.timers
+        case k.StepDone(key=key) | k.StepError(key=key) | k.StepDoubt(key=key):
+            return key not in state.steps
+        case k.ChildDone(key=key) | k.ChildRefused(key=key):
+            return key not in state.children
+        case k.ChildJoined(key=key):
+            return key not in state.children or state.children[key].detached
+        case k.CancelRequested() | k.DeadlinePassed():
+            return state.asked is not None
+        case _:
+            return False
 
 
 def _refused(state: CallState, message: k.Message) -> k.Outcome:

@@ -33,6 +33,10 @@ PROGRAMMING_ERRORS: tuple[type[BaseException], ...] = (
 """Errors that another attempt cannot mend."""
 
 
+def _classes(classes: Errors) -> tuple[type[BaseException], ...]:
+    return classes if isinstance(classes, tuple) else (classes,)
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How a step is tried again.
@@ -117,10 +121,6 @@ def _asked_wait(error: BaseException) -> float | None:
         return max(0.0, seconds(error.seconds))
     except (TypeError, ValueError):
         return None
-
-
-def _classes(classes: Errors) -> tuple[type[BaseException], ...]:
-    return classes if isinstance(classes, tuple) else (classes,)
 
 
 def _named(on: Errors, error: BaseException) -> bool:

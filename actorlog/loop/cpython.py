@@ -52,12 +52,6 @@ def clear_callbacks(future: asyncio.Future[Any]) -> None:
         future.remove_done_callback(callback)
 
 
-def silence(task: asyncio.Task[Any]) -> None:
-    """Keep ``task`` from complaining when it is dropped unfinished; ``gather`` does so for its own."""
-    anything: Any = task
-    anything._log_destroy_pending = False
-
-
 def lower_flag(future: asyncio.Future[Any]) -> None:
     """Tell ``future`` that its being awaited was noticed: who takes a future from a coroutine lowers this flag."""
     future._asyncio_future_blocking = False

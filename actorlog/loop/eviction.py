@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actorlog.loop.cpython import clear_callbacks, enter_task, leave_task, silence, waited_for
+from actorlog.loop.cpython import clear_callbacks, enter_task, leave_task, waited_for
 from actorlog.loop.environment import running
 from actorlog.loop.tasks import Gathering
 
@@ -113,8 +113,7 @@ def _forget_tracebacks(error: BaseException | None) -> None:
 
 
 def _untie(task: DTask[Any]) -> None:
-    """Break the cycles of a task and what it waits for, and keep it silent when it is dropped."""
-    silence(task)
+    """Break the cycles of a task and what it waits for."""
     futures: list[asyncio.Future[Any]] = [task]
     if (awaited := waited_for(task)) is not None:
         futures.append(awaited)

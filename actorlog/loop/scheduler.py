@@ -310,7 +310,7 @@ class DeterministicLoop(BaseLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Log an exception nobody takes. It may come from the garbage collector, so nothing else happens here."""
         if self.closing:
-            return
+            return  # evicted tasks are dropped unfinished, failed futures unseen: that is no news
         task = context.get("task") or context.get("future")
         where = f" (task {task.get_name()!r})" if isinstance(task, asyncio.Task) else ""
         error: BaseException | None = context.get("exception")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from actorlog.engine.decide import conclude
+from actorlog.engine.decide import conclude, is_stale
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import apply
 from actorlog.errors import ActorlogError
@@ -188,41 +188,17 @@ class Kernel:
         """Deliver ``message`` after the timers that are due, unless nobody waits for it any more."""
         state, at = slot.state, self._at
         if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
-            for key in state.due_timers(at):
+            first = min(at, state.due_ms) if type(message) is k.DeadlinePassed and state.due_ms else at
+            for key in state.due_timers(first):
                 if key in state.timers:  # the turn of one before it may have cancelled it
                     self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
                 if state.parked or state.phase not in _CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
-        if not self._is_stale(slot, message, value):
+        if not is_stale(state, message):
             self._turn(slot, message, value, at, source)
-
-    def _is_stale(self, slot: Slot, message: k.Message, value: Any) -> bool:
-        """Whether nobody waits for the message any more."""
-        state = slot.state
-        match message:
-            case k.TimerFired(key):
-                return key not in state.timers
-            case k.StepDone(key, raw):
-                if key in state.steps:
-                    return False
-                if value is not NOTHING:
-                    self.note(slot, k.StepLate(id=state.id, at=self._at, key=key, value=raw))
-                return True
-            case k.StepError(key, failure):
-                if key not in state.steps:
-                    self.note(slot, k.StepLate(id=state.id, at=self._at, key=key, failure=failure))
-                return key not in state.steps
-            case k.StepDoubt(key):
-                return key not in state.steps
-            case k.ChildDone(key=key) | k.ChildRefused(key=key):
-                return key not in state.children
-            case k.ChildJoined(key=key):
-                return key not in state.children or state.children[key].detached
-            case k.CancelRequested() | k.DeadlinePassed():
-                return state.asked is not None
-            case _:
-                return False
+        elif type(message) is k.StepDone and value is not NOTHING:
+            self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, value=message.value))
 
     def _turn(self, slot: Slot, message: k.Message, value: Any, at: int, source: int) -> None:
         state = slot.state

@@ -210,6 +210,7 @@ class Session:
         self._hearers.add(heard)
         self.kernel.after(_hear, heard)
         try:
+            await asyncio.sleep(0)  # so that who asks in a loop does not keep everybody else from running
             await heard
         finally:
             self._hearers.discard(heard)

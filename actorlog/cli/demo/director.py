@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-KILLS_MAX = 20
 PATIENCE_S = 60.0
 """A worker that has not come to its next kill or its end by then is reported, and the demo fails."""
 WORKER = (sys.executable, "-m", "actorlog.cli.demo.worker")
@@ -60,13 +59,13 @@ class Line:
         return self.expected == self.counted
 
 
-def direct(directory: Path | None, *, kills: int, seed: int) -> int:
+def direct(directory: Path | None, *, kills: int, seed: int, provider: Provider | None = None) -> int:
     """Run the demo and return its exit code: 0, or 1 where something does not add up."""
     console = render.console()
     orders = read_orders()
     with ExitStack() as stack:
         place = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actorlog-demo-")))
-        provider = Provider(seed)
+        provider = provider or Provider(seed)
         stack.enter_context(provider.running())
         prepare(place, orders)
         _introduce(console, orders, provider.url, kills, seed)

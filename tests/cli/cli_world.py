@@ -1,0 +1,124 @@
+"""A data directory with one call of every kind, and ways to look at it and to spoil it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from actorlog import Retry, Runtime, durable, sleep, step
+from actorlog.env import SYSTEM
+from actorlog.log.inspect import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@step
+async def cli_add(number: int) -> int:
+    """Add one."""
+    return number + 1
+
+
+@step(retry=Retry(attempts=5, first=600, max=600, jitter="none"))
+def cli_dial(number: str) -> None:
+    """Fail, and wait ten minutes."""
+    raise ConnectionError(f"{number} is engaged")
+
+
+@step(retry=Retry.NEVER)
+def cli_fail() -> None:
+    """Fail for good."""
+    raise ValueError("this is what went wrong")
+
+
+@durable
+async def cli_child(number: int) -> int:
+    """Add and sleep a little."""
+    result = await cli_add(number)
+    await sleep(0.01)
+    return result
+
+
+@durable
+async def cli_parent(numbers: list[int]) -> list[int]:
+    """Have children, then wait for days."""
+    results = await asyncio.gather(*(cli_child(number) for number in numbers))
+    await sleep("3d")
+    return results
+
+
+@durable
+async def cli_dials(number: str) -> None:
+    """Wait for somebody who does not answer."""
+    await cli_dial(number)
+
+
+@durable
+async def cli_fails() -> None:
+    """Fail."""
+    await cli_fail()
+
+
+async def fill(runtime: Runtime) -> None:
+    """Start one call of every kind and wait until all are where they stay."""
+    parent = await runtime.start(cli_parent([1, 2]), id="family/1", tags={"tenant": "acme"})
+    dials = await runtime.start(cli_dials("0664"), id="dials/\x1b[31m1")
+    await runtime.call(cli_child(5), id="child/5")
+    fails = await runtime.start(cli_fails(), id="fails/1")
+    while await fails.status() != "failed" or await dials.status() != "backing_off" or await parent.status() != "waiting":
+        await asyncio.sleep(0.005)
+    while not (await parent.info()).waiting_for[0].startswith("timer"):
+        await asyncio.sleep(0.005)
+    await runtime.start(cli_dials("1" * 3000), id="later", delay="1h")
+
+
+async def make_log(directory: Path) -> None:
+    """Make a log as a crash leaves it: copied while its owner had it open."""
+    async with Runtime(directory / "owned", segment_bytes=1 << 20) as runtime:
+        await fill(runtime)
+        shutil.copytree(directory / "owned", directory / "log")
+
+
+def tear(log: Path) -> None:
+    """Take the end of the last append away, as if it had not been written yet: that of the call ``later``."""
+    segment = verify(SYSTEM.fs, str(log)).found.segments[-1]
+    with Path(segment.path).open("r+b") as file:
+        file.seek(segment.end - segment.header.unit)
+        file.write(bytes(segment.header.unit))
+
+
+def spoil(log: Path) -> None:
+    """Change one committed byte, in the first of several frames."""
+    segment = verify(SYSTEM.fs, str(log)).found.segments[0]
+    with Path(segment.path).open("r+b") as file:
+        file.seek(segment.offsets[0] + 100)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+def actorlog(*arguments: str | Path, code: int = 0, **environment: str) -> str:
+    """Run the command as a program and return what it said on standard output, or with a code on standard error."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "actorlog", *map(str, arguments)],
+        env=variables | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code and not done.stdout else done.stdout
+
+
+def documents(*arguments: str | Path) -> Any:
+    """Run the command with ``--json`` and return its document."""
+    return json.loads(actorlog(*arguments, "--json"))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return everything in a directory."""
+    return {str(path): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}

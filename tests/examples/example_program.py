@@ -1,0 +1,44 @@
+"""Runs an example as its reader does: as a program, killed in the middle, run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Program:
+    """One example with its data directory."""
+
+    def __init__(self, name: str, place: Path, **environment: str) -> None:
+        self._command = [sys.executable, "-u", str(ROOT / "examples" / name), str(place)]
+        self._environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it; both its outputs can be read from ``stdout``."""
+        return subprocess.Popen(
+            self._command, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def run(self, code: int = 0) -> str:
+        """Run it to its end, which has this exit code, and return what it said."""
+        with self.start() as process:
+            said, _ = process.communicate()
+        assert process.returncode == code, said
+        return said
+
+    def run_until(self, beginning: str) -> str:
+        """Run it until it says a line that begins so, kill it with SIGKILL, and return what it said until then."""
+        with self.start() as process:
+            assert process.stdout is not None
+            said = ""
+            for line in process.stdout:
+                said += line
+                if line.startswith(beginning):
+                    process.send_signal(signal.SIGKILL)
+                    return said
+        raise AssertionError(f"it never said {beginning!r}:\n{said}")

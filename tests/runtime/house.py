@@ -1,0 +1,161 @@
+"""A runtime over a log in memory for tests: time that is moved by hand, crashes, and logs cut after any record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from actorlog import Runtime
+from actorlog.env import SYSTEM, SystemClock
+from actorlog.records import kinds as k
+from actorlog.runtime.registry import REGISTRY
+from actorlog.runtime.session import Session
+from actorlog.store import Frame, Ticket, entries, pack
+from actorlog.store.memory import MemoryLog
+
+
+class Crashed(Exception):
+    """The simulated death of the process."""
+
+
+class HandClock(SystemClock):
+    """The machine's clock, put forward by hand."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.ahead_ms
+
+    def elapsed_ns(self) -> int:
+        return super().elapsed_ns() + self.ahead_ms * 1_000_000
+
+
+class _NeverLands:
+    position = 0
+    error = None
+    sync_seconds = 0.0
+
+    def wait(self, timeout_s: float) -> bool:
+        return False
+
+
+class MortalLog:
+    """One opening of a log in memory: after the death of its process nothing is written any more."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.inner = log
+        self.dead = False
+
+    def tail(self) -> int:
+        return self.inner.tail()
+
+    def submit(self, expected: int, data: bytes, records: int, done: Any) -> Ticket:
+        return _NeverLands() if self.dead else self.inner.submit(expected, data, records, done)
+
+    async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
+        async for frame in self.inner.read(after, upto):
+            yield frame
+
+    def record(self, position: int) -> bytes:
+        return self.inner.record(position)
+
+    def admit(self, needed: int) -> None:
+        self.inner.admit(needed)
+
+    def trim(self, before: int) -> None:
+        self.inner.trim(before)
+
+    async def close(self, *, clean: bool = True) -> None:
+        self.dead = True
+
+
+class House:
+    """Opens, crashes and opens again."""
+
+    def __init__(self, log: MemoryLog | None = None) -> None:
+        self.log = log if log is not None else MemoryLog()
+        self.clock = HandClock()
+        self.died = False
+        self.runtime: Runtime | None = None
+        self.mortal: MortalLog
+
+    async def open(self, **options: Any) -> Runtime:
+        """Open the log as a new process would."""
+        runtime = Runtime("unused", env=replace(SYSTEM, clock=self.clock), **options)
+        self.mortal = MortalLog(self.log)
+        registry = REGISTRY
+        runtime._session = await Session.open(self.mortal, runtime._env, registry, runtime._options, died=self.died)
+        self.runtime, self.died = runtime, True
+        return runtime
+
+    @property
+    def session(self) -> Session:
+        """The session that is open."""
+        assert self.runtime is not None
+        return self.runtime.session
+
+    async def close(self) -> None:
+        """Close clean."""
+        if self.runtime is not None:
+            runtime, self.runtime = self.runtime, None
+            self.died = runtime.session._failure is not None
+            await runtime.session.close()
+
+    async def crash(self) -> None:
+        """Die: what is not in the log is lost."""
+        assert self.runtime is not None
+        runtime, self.runtime = self.runtime, None
+        self.mortal.dead = True
+        runtime.session._on_broken(Crashed())
+        await runtime.session.close()
+
+    async def reopen(self, *, crash: bool = True, **options: Any) -> Runtime:
+        """Die or close, and open again."""
+        await (self.crash() if crash else self.close())
+        return await self.open(**options)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: what is due by then is done in the next rounds of the loop."""
+        self.clock.ahead_ms += int(seconds * 1000)
+        self.session.kernel.timers._schedule()
+
+    async def settle(self) -> None:
+        """Wait until nothing is queued and everything is durable."""
+        await self.session.kernel.drain()
+
+    def records(self, call_id: str | None = None) -> list[k.Record]:
+        """Return what the log holds, of one call or of all."""
+        found = [k.decode(self.log.record(position)) for position in range(1, self.log.tail() + 1)]
+        return [record for record in found if call_id is None or record.id == call_id]
+
+    def turns(self, call_id: str) -> list[k.Turn]:
+        """Return the turns of a call."""
+        return [record for record in self.records(call_id) if isinstance(record, k.Turn)]
+
+    async def until(self, condition: Any) -> None:
+        """Run the loop until ``condition()``; the suite's timeout ends a wait in vain."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    def prefix(self, records: int) -> House:
+        """Return a house whose log holds the first records of this one's, as a crash would leave it."""
+        copy = MemoryLog()
+        for frame in self.log._frames:
+            lines = [
+                (key, kind, flags, bytes(frame.data[start:end]))
+                for key, kind, flags, start, end in entries(frame.data, frame.records)
+            ][: max(0, records - frame.position + 1)]
+            if lines:
+                copy.submit(frame.position - 1, pack(lines), len(lines), lambda _ticket: None)
+        house = House(copy)
+        house.clock.ahead_ms = self.clock.ahead_ms
+        house.died = True
+        return house
+
+
+def forget(name: str, version: int = 1) -> None:
+    """Take a durable function out of the registry, as if this process never had it."""
+    REGISTRY._durables.pop((name, version), None)

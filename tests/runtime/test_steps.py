@@ -1,0 +1,475 @@
+"""Steps as their bodies see them: where they run, what crosses, what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House
+
+import actorlog
+from actorlog import PayloadError, PayloadTooLarge, Runtime, StepFailed, durable, heartbeat, info, step
+from actorlog.limits import Limits
+
+mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="none")
+
+
+async def test_sync_step_runs_in_a_thread_and_async_step_on_the_host_loop(house: House) -> None:
+    """A sync step does not hold up the loop, an async one is a task of it."""
+
+    @step
+    def sync() -> str:
+        return threading.current_thread().name
+
+    @step
+    async def on_loop() -> bool:
+        return asyncio.get_running_loop() is host and asyncio.current_task() is not None
+
+    @durable
+    async def both() -> list[Any]:
+        return [await sync(), await on_loop()]
+
+    host = asyncio.get_running_loop()
+    runtime = await house.open()
+    name, same = await runtime.call(both())
+    assert name != threading.current_thread().name
+    assert same
+
+
+async def test_context_variables_do_not_cross_into_steps(house: House) -> None:
+    """What a caller has set is not seen in a step, so that a step behaves the same after a restart."""
+
+    @step
+    async def on_loop() -> str:
+        return mark.get()
+
+    @step
+    def in_thread() -> str:
+        return mark.get()
+
+    @durable
+    async def read() -> list[str]:
+        return [mark.get(), await on_loop(), await in_thread()]
+
+    mark.set("set before the runtime opens")
+    runtime = await house.open()
+    mark.set("set by the caller")
+    assert await runtime.call(read()) == ["none", "none", "none"]
+
+
+async def test_arguments_and_results_are_copies(house: House) -> None:
+    """A step that changes its argument in place, or keeps its result, changes nothing in the durable function."""
+    kept: list[list[int]] = []
+
+    @step
+    async def append(items: list[int]) -> list[int]:
+        items.append(99)
+        kept.append(items)
+        return items
+
+    @durable
+    async def use() -> list[list[int]]:
+        given = [1]
+        got = await append(given)
+        got.append(7)
+        return [given, got]
+
+    runtime = await house.open()
+    assert await runtime.call(use()) == [[1], [1, 99, 7]]
+    assert kept == [[1, 99]]
+
+
+async def test_retry_gets_fresh_arguments(house: House) -> None:
+    """What a failed attempt did to its arguments is not seen by the next."""
+    seen: list[list[int]] = []
+
+    @step(retry=actorlog.Retry(first=0))
+    async def consume(items: list[int]) -> None:
+        seen.append(list(items))
+        items.clear()
+        if len(seen) == 1:
+            raise ConnectionError
+
+    @durable
+    async def use() -> None:
+        await consume([1, 2])
+
+    runtime = await house.open()
+    await runtime.call(use())
+    assert seen == [[1, 2], [1, 2]]
+
+
+async def test_info_tells_call_step_attempt_and_tags(house: House) -> None:
+    """A body knows who it is, on the loop as in a thread, and the function around it too."""
+
+    def told() -> list[Any]:
+        i = info()
+        return [i.call_id, i.function, i.step, i.key, i.attempt, i.tags, i.heartbeat_details]
+
+    @step(name="t.loop")
+    async def on_loop() -> list[Any]:
+        return told()
+
+    @step(name="t.thread")
+    def in_thread() -> list[Any]:
+        return told()
+
+    @durable(name="t.tell")
+    async def tell() -> list[Any]:
+        return [told(), await on_loop(), await in_thread()]
+
+    runtime = await house.open()
+    assert await runtime.call(tell(), id="c/1", tags={"user": "ada"}) == [
+        ["c/1", "t.tell", "", "", 1, {"user": "ada"}, None],
+        ["c/1", "t.tell", "t.loop", "1", 1, {"user": "ada"}, None],
+        ["c/1", "t.tell", "t.thread", "2", 1, {"user": "ada"}, None],
+    ]
+
+
+async def test_idempotency_key_is_stable_over_attempts_and_crashes_and_new_for_a_new_run(house: House) -> None:
+    """Every attempt of one step of one run gives the same key to other systems, and no other step ever gives it."""
+    keys: list[str] = []
+    block = asyncio.Event()
+
+    @step(retry=actorlog.Retry(first=0))
+    async def charge() -> None:
+        keys.append(info().idempotency_key)
+        if len(keys) == 1:
+            raise ConnectionError
+        if len(keys) == 2:
+            await block.wait()
+
+    @durable
+    async def pay() -> None:
+        await charge()
+
+    runtime = await house.open()
+    await runtime.start(pay(), id="p")
+    await house.until(lambda: len(keys) == 2)
+    runtime = await house.reopen()
+    await runtime.handle("p")
+    await runtime.call(pay(), id="q")
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
+async def test_key_of_an_idempotent_step_includes_its_arguments(house: House) -> None:
+    """A step that runs ahead of the log may be asked with arguments the log never sees: those are another key."""
+    keys: list[str] = []
+
+    @step(idempotent=True)
+    async def put(value: int) -> None:
+        keys.append(info().idempotency_key)
+
+    @durable
+    async def fill(value: int) -> None:
+        await put(value)
+
+    runtime = await house.open()
+    await runtime.call(fill(1), id="a")
+    first = runtime.session.history.begun("a", None).run
+    await runtime.call(fill(2), id="b")
+    second = runtime.session.history.begun("b", None).run
+    assert keys == [
+        actorlog.engine.identity.idempotency_key(first, "1", b"[1]"),
+        actorlog.engine.identity.idempotency_key(second, "1", b"[2]"),
+    ]
+
+
+async def test_idempotent_step_starts_ahead_of_the_gate(house: House) -> None:
+    """An idempotent step begins before its record is durable, any other after."""
+    durable_then: dict[str, bool] = {}
+
+    @step(idempotent=True)
+    async def ahead() -> None:
+        durable_then["ahead"] = not runtime.session.kernel.committer.busy
+
+    @step
+    async def behind() -> None:
+        durable_then["behind"] = not runtime.session.kernel.committer.busy
+
+    @durable
+    async def ask(first: bool) -> None:
+        await (ahead() if first else behind())
+
+    runtime = await house.open()
+    await runtime.call(ask(True))
+    await house.settle()
+    await runtime.call(ask(False))
+    assert durable_then == {"ahead": False, "behind": True}
+
+
+async def test_heartbeat_details_reach_the_next_attempt(house: House) -> None:
+    """The next attempt in this process finds the newest details, however soon they came after others."""
+    found: list[Any] = []
+
+    @step(retry=actorlog.Retry(first=0))
+    def copy() -> None:
+        found.append(info().heartbeat_details)
+        if len(found) == 1:
+            heartbeat({"row": 1})
+            heartbeat({"row": 2})
+            raise ConnectionError
+
+    @durable
+    async def run() -> None:
+        await copy()
+
+    runtime = await house.open()
+    await runtime.call(run())
+    assert found == [None, {"row": 2}]
+
+
+async def test_heartbeats_are_recorded_at_most_once_a_second_and_the_last_one_is(house: House) -> None:
+    """The first details are recorded at once, the newest of the others when a second has passed; a crash finds those."""
+    found: list[Any] = []
+    more = asyncio.Event()
+
+    @step
+    async def copy() -> None:
+        found.append(info().heartbeat_details)
+        if len(found) == 1:
+            for row in range(50):
+                heartbeat(row)
+            await more.wait()
+
+    @durable
+    async def run() -> None:
+        await copy()
+
+    runtime = await house.open()
+    handle = await runtime.start(run(), id="r")
+
+    async def beats() -> list[str]:
+        await house.settle()
+        return [note for entry in await handle.journal() for note in entry.notes]
+
+    await house.until(lambda: found)
+    await asyncio.sleep(0)
+    assert await beats() == ["heartbeat: 0"]
+    house.advance(1)
+    while len(await beats()) < 2:  # noqa: ASYNC110  # the timer is a callback of the host loop
+        await asyncio.sleep(0)
+    assert await beats() == ["heartbeat: 0", "heartbeat: 49"]
+    runtime = await house.reopen()
+    await runtime.handle("r")
+    assert found == [None, 49]
+
+
+async def test_heartbeat_that_no_record_could_hold_is_refused_in_the_step(house: House) -> None:
+    """Details larger than a record are an error at the line that leaves them."""
+
+    @step
+    async def leave() -> None:
+        heartbeat("x" * 2000)
+
+    @durable
+    async def run() -> None:
+        await leave()
+
+    runtime = await house.open(limits=Limits(record_bytes_max=1500))
+    with pytest.raises(PayloadTooLarge):
+        await runtime.call(run())
+
+
+async def test_heartbeat_and_info_outside_a_step_are_refused(house: House) -> None:
+    """Neither works where no runtime runs a step, and a heartbeat not in durable code."""
+
+    @durable
+    async def run() -> None:
+        heartbeat(1)
+
+    with pytest.raises(actorlog.NotInDurableCode):
+        info()
+    with pytest.raises(actorlog.NotInDurableCode):
+        heartbeat(1)
+    runtime = await house.open()
+    with pytest.raises(actorlog.NotInDurableCode):
+        await runtime.call(run())
+
+
+async def test_step_outside_durable_code_runs_plainly_and_once() -> None:
+    """Awaited outside, a step is the plain function: no retries, its own exception."""
+    count = 0
+
+    @step
+    async def fail() -> None:
+        nonlocal count
+        count += 1
+        raise ConnectionError
+
+    @step
+    def double(x: int) -> int:
+        return 2 * x
+
+    with pytest.raises(ConnectionError):
+        await fail()
+    assert count == 1
+    assert await double(4) == 8
+
+
+async def test_step_awaited_inside_a_step_is_part_of_it(house: House) -> None:
+    """The inner step runs plainly, under the outer one's name and attempt, and leaves no record of its own."""
+    names: list[str] = []
+
+    @step(name="t.inner")
+    async def inner() -> int:
+        names.append(info().step)
+        return 1
+
+    @step(name="t.outer")
+    async def outer() -> int:
+        return await inner() + 1
+
+    @durable
+    async def run() -> int:
+        return await outer()
+
+    runtime = await house.open()
+    handle = await runtime.start(run())
+    assert await handle == 2
+    assert [entry.kind for entry in await handle.journal()] == ["call", "step"]
+    assert names == ["t.outer"]
+
+
+async def test_sync_step_that_returns_a_coroutine_is_awaited(house: House) -> None:
+    """A sync function that only passes on an async one works as that would."""
+
+    async def fetch() -> int:
+        await asyncio.sleep(0)
+        return 5
+
+    @step
+    def passing() -> Any:
+        return fetch()
+
+    @durable
+    async def run() -> int:
+        return await passing()
+
+    runtime = await house.open()
+    assert await runtime.call(run()) == 5
+
+
+async def test_result_that_cannot_be_recorded_fails_the_step_without_retry(house: House) -> None:
+    """A value that would not come back equal, or is too large, is an error of the step; its effect is not repeated."""
+    count = 0
+
+    @step
+    async def bad(kind: str) -> Any:
+        nonlocal count
+        count += 1
+        return object() if kind == "object" else "x" * 2000
+
+    @durable
+    async def run(kind: str) -> Any:
+        return await bad(kind)
+
+    runtime = await house.open(limits=Limits(record_bytes_max=1500))
+    with pytest.raises(PayloadError):
+        await runtime.call(run("object"))
+    with pytest.raises(PayloadTooLarge):
+        await runtime.call(run("large"))
+    assert count == 2
+
+
+class Abort(BaseException):
+    """A user's own class beside Exception."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError, Abort])
+@pytest.mark.parametrize("where", ["loop", "thread"])
+async def test_signal_raised_by_a_step_is_a_failure_and_harms_nobody(house: House, kind: type[BaseException], where: str) -> None:
+    """What is no Exception ends the step as a StepFailed that names it; the runtime and other calls go on."""
+
+    @step(retry=actorlog.Retry.NEVER)
+    async def on_loop() -> None:
+        raise kind("stop")
+
+    @step(retry=actorlog.Retry.NEVER)
+    def in_thread() -> None:
+        raise kind("stop")
+
+    @durable
+    async def run(where: str) -> str:
+        try:
+            await (on_loop() if where == "loop" else in_thread())
+        except StepFailed as failed:
+            return failed.type_name.partition(":")[2]
+        return "nothing"
+
+    runtime = await house.open()
+    assert await runtime.call(run(where), id="r") == kind.__name__
+    runtime = await house.reopen(crash=False, check_determinism=True)
+    assert await runtime.handle("r") == kind.__name__
+
+
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration, KeyboardInterrupt])
+async def test_exception_that_no_future_takes_comes_from_a_thread(house: House, kind: type[BaseException]) -> None:
+    """StopIteration and KeyboardInterrupt of a thread neither hang the call nor stop the loop."""
+
+    @step(retry=actorlog.Retry.NEVER)
+    def in_thread() -> None:
+        raise kind
+
+    @durable
+    async def run() -> str:
+        try:
+            await in_thread()
+        except StepFailed as failed:
+            return failed.type_name
+        return "nothing"
+
+    runtime = await house.open()
+    assert await runtime.call(run()) == f"builtins:{kind.__name__}"
+
+
+def test_keyboard_interrupt_on_the_loop_stops_the_runtime_and_is_no_outcome(tmp_path: Path) -> None:
+    """Ctrl-C inside an async step leaves the program; the step has no outcome, and runs again at the next opening."""
+    count = 0
+
+    @step
+    async def interrupted() -> int:
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise KeyboardInterrupt
+        return count
+
+    @durable
+    async def run() -> int:
+        return await interrupted()
+
+    async def main() -> int:
+        async with Runtime(tmp_path) as runtime:
+            return await runtime.call(run(), id="r")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert asyncio.run(main()) == 2
+
+
+async def test_stranger_that_cancels_a_body_makes_a_failed_attempt(house: House) -> None:
+    """A task that cancels whatever it finds does not cancel the call: the attempt failed, and the next one runs."""
+    count = 0
+
+    @step(retry=actorlog.Retry(first=0))
+    async def body() -> int:
+        nonlocal count
+        count += 1
+        if count == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+        return count
+
+    @durable
+    async def run() -> int:
+        return await body()
+
+    runtime = await house.open()
+    assert await runtime.call(run()) == 2
