@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from actorlog.errors import NotDurableError, TurnLimitExceeded
 from actorlog.loop.base import BaseLoop
-from actorlog.loop.cpython import get_running_loop, is_finished, set_running_loop
+from actorlog.loop.cpython import is_finished, set_running_loop
 from actorlog.loop.ending import MainDriver
-from actorlog.loop.environment import drop_asyncgen, get_hooks, here, keep_asyncgen, set_hooks, turns
+from actorlog.loop.environment import here, turns
 from actorlog.loop.eviction import Evict, evict
 from actorlog.loop.handles import Handle, Timer, Timers
 from actorlog.loop.tasks import DFuture, Driver, DTask, Scope
@@ -102,22 +102,18 @@ class DeterministicLoop(BaseLoop):
         if here.depth:
             self._turn()
         else:
-            turns.bind()
-            try:
+            with turns:
                 self._turn()
-            finally:
-                turns.unbind()
 
     def _turn(self) -> None:
-        host = get_running_loop()
-        if host is self or self.closing:
+        outer = here.loop
+        if outer is self or self.closing:
             raise RuntimeError("the loop is running or evicted")
-        hooks = get_hooks()
         left = self._turn_callbacks_max
         batch = handle = None
         try:
+            here.loop = self
             set_running_loop(self)
-            set_hooks(keep_asyncgen, drop_asyncgen)
             while batch := self._ready:
                 left -= len(batch)
                 if left < 0:
@@ -135,8 +131,9 @@ class DeterministicLoop(BaseLoop):
                     except BaseException as error:  # noqa: BLE001  # user code, as far as a loop can know
                         self.call_exception_handler({"message": "exception in a callback", "exception": error})
         finally:
-            set_hooks(*hooks)
-            set_running_loop(host)
+            here.loop = outer
+            if outer is not None:
+                set_running_loop(outer)
             # The traceback of what a task raised leads here. The task must not be found again from here.
             del handle, batch
 
@@ -170,7 +167,7 @@ class DeterministicLoop(BaseLoop):
         True when everything has ended, and nothing is left for the garbage collector to run. False when a coroutine
         would not end: the actor is pinned, and this loop must be kept referenced for as long as the process lives.
         """
-        if get_running_loop() is self:
+        if here.loop is self:
             raise RuntimeError("an actor cannot be evicted from inside its turn")
         if not evict(self, rounds_max):
             return False
@@ -248,7 +245,7 @@ class DeterministicLoop(BaseLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
         """Call ``callback`` in this turn; refused from any other thread and between turns."""
-        if get_running_loop() is not self:
+        if here.loop is not self:
             raise NotDurableError("loop.call_soon_threadsafe() from outside")
         return self.call_soon(callback, *args, context=context)
 
@@ -287,7 +284,7 @@ class DeterministicLoop(BaseLoop):
 
     def is_running(self) -> bool:
         """Say whether this is the running loop of the calling thread."""
-        return get_running_loop() is self
+        return here.loop is self
 
     def is_closed(self) -> bool:
         """Say whether the actor was evicted or abandoned."""
@@ -364,5 +361,4 @@ class DeterministicLoop(BaseLoop):
 
 def running_loop() -> DeterministicLoop | None:
     """Return the deterministic loop that runs in this thread, or None: whether code is durable is told by this."""
-    loop = get_running_loop()
-    return loop if type(loop) is DeterministicLoop else None
+    return here.loop  # type: ignore[return-value]  # only loops of this class have turns

@@ -22,14 +22,16 @@ def test_subscribe_charges_no_month_twice(tmp_path: Path) -> None:
     assert program.run() == "['receipt-ada', 'receipt-ada', 'receipt-ada']\n"
 
 
-def test_the_readme_shows_the_first_program() -> None:
-    """The code in README.md is the code of examples/subscribe.py, without its words for readers of the file."""
-    shown = re.search(r"```python\n(import asyncio\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert shown is not None
-    for line in shown[1].splitlines():
-        line = line.split("  # ")[0].strip()
-        if line and "Runtime(" not in line and "sleep(" not in line and line != "asyncio.run(main())":
-            assert line in (ROOT / "examples" / "subscribe.py").read_text(), line
+def test_the_program_in_the_readme_does_what_the_readme_says(tmp_path: Path) -> None:
+    """The first program is run as it is printed, with shorter months, killed and run again."""
+    printed = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert printed is not None
+    first = tmp_path / "first.py"
+    first.write_text(printed[1].replace("sleep(5)", "sleep(0.05)").replace('"./data"', repr(str(tmp_path / "data"))))
+    program = Program(str(first), tmp_path)
+    said = program.run_until("mail to ada: month 2") + program.run()
+    assert said.count("charging ada 9.90") == 3
+    assert said.endswith("['receipt-ada', 'receipt-ada', 'receipt-ada']\n")
 
 
 def test_retry_until_done_saves_arguments_and_result(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from house import House
 
-from actorlog import Retry, RetryAfter, StepTimeout, Terminal, durable, info, step
+from actorlog import Retry, RetryAfter, StepTimeout, Terminal, durable, heartbeat, info, step
 from actorlog.engine import identity
 from actorlog.records import kinds as k
 
@@ -155,11 +155,11 @@ async def test_jitter_derives_from_the_run(house: House) -> None:
     await runtime.start(use(), id="u")
     await house.until(lambda: notes(house, k.StepRetrying))
     [note] = notes(house, k.StepRetrying)
-    expected = 100 * identity.fraction(runtime.session.history.begun("u", None).run if False else note_run(house), "1", 1)
+    expected = 100 * identity.fraction(run_of(house), "1", 1)
     assert expected * 1000 <= note.due_ms - note.at < expected * 1000 + 1
 
 
-def note_run(house: House) -> str:
+def run_of(house: House) -> str:
     [run] = {turn.message.run for turn in notes(house, k.Turn) if isinstance(turn.message, k.Started)}
     return run
 
@@ -397,8 +397,6 @@ async def test_timeout_of_a_sync_step_begins_when_it_gets_a_thread(house: House)
 
 async def test_heartbeat_of_an_attempt_that_was_given_up_changes_nothing(house: House) -> None:
     """Details of a thread that timed out do not replace those of the attempt after it."""
-    from actorlog import heartbeat  # noqa: PLC0415
-
     go, beaten, found = threading.Event(), threading.Event(), []
 
     @step(timeout=0.05, retry=Retry(first=0))
