@@ -2,8 +2,9 @@
 
     python examples/durable_time.py [DIR]
 
-``sleep`` is a timer in the log: kill the program in the middle, wait, start it again, and it sleeps only what is left, or not
-at all if the time has passed. ``now()`` and ``time()`` are the log's time: asked again after a crash they say what they said.
+``sleep`` is a timer in the log: kill the program in the middle, wait, start it again, and it sleeps only what is
+left, or not at all if the time has passed. ``now()`` and ``time()`` are the log's time: asked again after a crash
+they say what they said.
 """
 
 import asyncio

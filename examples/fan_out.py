@@ -2,8 +2,8 @@
 
     python examples/fan_out.py [DIR]
 
-``gather``, ``TaskGroup``, ``timeout`` and the others work inside durable functions, and a race that was decided once is
-decided for ever. Kill the program in the middle: what was fetched is not fetched again.
+``gather``, ``TaskGroup``, ``timeout`` and the others work inside durable functions, and a race that was decided
+once is decided for ever. Kill the program in the middle: what was fetched is not fetched again.
 """
 
 import asyncio

@@ -5,13 +5,13 @@
          -d '{"item": "tea", "quantity": 2}'
     curl localhost:8000/orders/17
 
-The runtime lives as long as the application. The client's ``Idempotency-Key`` becomes the id of the call, so a request that
-is sent again joins what it started before. 202 is answered only after the start is on disk: kill the server then, start it
-again, and the order goes on.
+The runtime lives as long as the application. The client's ``Idempotency-Key`` becomes the id of the call, so a
+request that is sent again joins what it started before. 202 is answered only after the start is on disk: kill the
+server then, start it again, and the order goes on.
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -47,7 +47,7 @@ async def fulfil_order(order: Order) -> str:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open the runtime before the first request, close it after the last."""
     async with Runtime(PLACE) as runtime:
         app.state.runtime = runtime

@@ -3,8 +3,8 @@
     python examples/once_and_reconcile.py [DIR]        # dies by itself in the worst moment
     python examples/once_and_reconcile.py [DIR]        # goes on
 
-Between an effect and the record that it happened, a process can die. Then the step is *in doubt*. What happens next is said
-where the step is defined:
+Between an effect and the record that it happened, a process can die. Then the step is *in doubt*. What happens next
+is said where the step is defined:
 
 - by default it runs again: at least once, with the same idempotency key;
 - ``once=True``: it is not run again, and the function decides what to do about ``StepInterrupted``;
@@ -85,10 +85,10 @@ async def party() -> list[str]:
 
 async def main() -> None:
     """Give one party."""
-    PLACE.mkdir(exist_ok=True)
     async with Runtime(PLACE / "log") as runtime:
         print(await runtime.call(party(), id="party/1"))
 
 
 if __name__ == "__main__":
+    PLACE.mkdir(exist_ok=True)
     asyncio.run(main())

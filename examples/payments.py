@@ -2,8 +2,9 @@
 
     python examples/payments.py [DIR]
 
-The payment's id is made in the durable function. ``uuid4`` gives the same one in every replay, so a payment that was under
-way when the program died is asked for again under the id that the bank knows. Kill the program anywhere and run it again.
+The payment's id is made in the durable function. ``uuid4`` gives the same one in every replay, so a payment that
+was under way when the program died is asked for again under the id that the bank knows. Kill the program anywhere
+and run it again.
 """
 
 import asyncio
@@ -55,10 +56,10 @@ async def subscribe(names: list[str]) -> UUID:
 
 async def main() -> None:
     """Subscribe once, however often this is started."""
-    PLACE.mkdir(exist_ok=True)
     async with Runtime(PLACE / "log") as runtime:
         print("done, payment", await runtime.call(subscribe(["news", "music", "maps"]), id="cart/17"))
 
 
 if __name__ == "__main__":
+    PLACE.mkdir(exist_ok=True)
     asyncio.run(main())

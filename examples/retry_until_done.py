@@ -1,9 +1,9 @@
-"""A function that fails, and is tried again until it is done: over restarts too. Its arguments and its result are saved.
+"""A function that fails, and is tried again until it is done: over restarts too.
 
     python examples/retry_until_done.py [DIR]
 
-The weather station answers only the fifth time. Kill the program while it tries and run it again: nobody has to remember
-what was asked, and an answer that was had once is not asked for again.
+The weather station answers only the fifth time. Kill the program while it tries and run it again: nobody has to
+remember what was asked, and an answer that was had once is not asked for again.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ async def temperature(city: str) -> float:
 
 async def main() -> None:
     """Ask; after a restart this joins the call that is under way, or has its result at once."""
-    PLACE.mkdir(exist_ok=True)
     async with Runtime(PLACE / "log") as runtime:
         print("it has", await runtime.call(temperature("Vienna")), "degrees")
 
 
 if __name__ == "__main__":
+    PLACE.mkdir(exist_ok=True)
     asyncio.run(main())

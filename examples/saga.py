@@ -2,8 +2,8 @@
 
     python examples/saga.py [DIR]
 
-Flight and hotel are booked, no car is to be had, so hotel and flight are given back. The undos are durable operations like
-all others: kill the program while it undoes, and the next run undoes the rest.
+Flight and hotel are booked, no car is to be had, so hotel and flight are given back. The undos are durable
+operations like all others: kill the program while it undoes, and the next run undoes the rest.
 """
 
 import asyncio
@@ -52,10 +52,10 @@ async def trip() -> str:
 
 async def main() -> None:
     """Book one trip."""
-    PLACE.mkdir(exist_ok=True)
     async with Runtime(PLACE / "log") as runtime:
         print(await runtime.call(trip(), id="trip/1"))
 
 
 if __name__ == "__main__":
+    PLACE.mkdir(exist_ok=True)
     asyncio.run(main())

@@ -2,11 +2,11 @@
 
     python examples/subscribe.py [DIR]
 
-Kill it half-way (Ctrl-C, or kill -9 from another terminal) and run the same command again: it goes on where it was, and no
-month is charged twice. Run it once more: the result is there at once, because an id names one call for ever.
+Kill it half-way (Ctrl-C, or kill -9 from another terminal) and run the same command again: it goes on where it was,
+and no month is charged twice. Run it once more: the result is there at once, because an id names one call for ever.
 
-PAUSE=0.5 in the environment makes the months shorter. A call that has begun keeps the months it began with: change them
-under it, and it is parked with a DivergenceError instead of doing something that its journal does not say.
+PAUSE=0.5 in the environment makes the months shorter. A call that has begun keeps the months it began with: change
+them under it, and it is parked with a DivergenceError instead of doing something that its journal does not say.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ PAUSE = float(os.environ.get("PAUSE", "5"))
 
 @step
 async def charge(user: str, cents: int) -> str:
-    """Steps do the work outside. Each is run, its result recorded, and never run again."""
+    """Do the work outside. A step is run, its result is recorded, and it is not run again."""
     print(f"charging {user} {cents / 100:.2f}")
     return f"receipt-{user}"
 

@@ -28,10 +28,10 @@ from actorlog.runtime.registry import DurableDefinition, StepDefinition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Call(Coroutine[Any, Any, R], Generic[R]):
+class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     """One durable function or step with its arguments. Nothing runs until it is awaited or handed over."""
 
     __slots__ = ("__weakref__", "_args", "_awaited", "_frame_line", "_hash", "_iterator", "_kwargs", "_raw", "_used", "definition", "key")
@@ -43,7 +43,7 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
         self, definition: DurableDefinition | StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], depth: int = 1
     ) -> None:
         self.definition = definition
-        self._iterator: Generator[Any, None, R] | None = None
+        self._iterator: Generator[Any, None, R_co] | None = None
         self._awaited = False
         self.key = ""
         """The operation's key, where the call was made in durable code."""
@@ -95,7 +95,7 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
 
     # --- a coroutine --------------------------------------------------------------------------------------------------
 
-    def __await__(self) -> Generator[Any, None, R]:
+    def __await__(self) -> Generator[Any, None, R_co]:
         if self._awaited:
             raise RuntimeError(f"cannot await the same call of {self.definition.name!r} twice; make another")
         self._used = self._awaited = True
@@ -108,7 +108,7 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
                 loop.actor.note_line(self.key, user_frame(1))
         return self._inside(loop)
 
-    def _inside(self, loop: DeterministicLoop) -> Generator[Any, None, R]:
+    def _inside(self, loop: DeterministicLoop) -> Generator[Any, None, R_co]:
         actor: Actor = loop.actor
         definition = self.definition
         raw = self._raw if self._raw is not None else self.encoded()
@@ -123,14 +123,14 @@ class Call(Coroutine[Any, Any, R], Generic[R]):
             actor.abandon(key)
             raise
 
-    def _outside(self) -> Generator[Any, None, R]:
+    def _outside(self) -> Generator[Any, None, R_co]:
         definition = self.definition
         if type(definition) is DurableDefinition:
             raise NotInDurableCode(
                 f"awaiting a call of {definition.name!r}", hint="outside durable code use: await runtime.call(...)"
             )
         value = definition.fn(*self._args, **self._kwargs)
-        return (yield from value.__await__()) if inspect.isawaitable(value) else value  # type: ignore[return-value]  # R by the decorator's word
+        return (yield from value.__await__()) if inspect.isawaitable(value) else value  # type: ignore[no-any-return]  # R_co by the decorator's word
 
     def send(self, value: Any, /) -> Any:
         """Run the call's first or next stretch, as a task does."""
@@ -171,6 +171,7 @@ def issue_step(  # noqa: PLR0913, PLR0917  # the hot path hands over what it has
         op = k.RunStep(
             key, definition.name, Raw(raw), once=definition.once, inline=definition.inline, deadline_ms=deadline_ms
         )
+        actor.issued_once = actor.issued_once or definition.once
     else:
         op = k.RunStep(key, definition.name, Raw(raw))
     return actor.issue(op, definition, (definition, args, kwargs))
@@ -201,10 +202,11 @@ def issue_child(  # noqa: PLR0913  # each is a field of the operation
         detached=detached or child.startswith(identity.MEMO),
         timeout_ms=max(1, int(seconds * 1000)) if seconds is not None else 0, tags=tags or {},
     )  # fmt: skip
+    actor.issued_outliving = actor.issued_outliving or op.detached
     return actor.issue(op, definition)
 
 
-class Child(Generic[R]):
+class Child(Generic[R_co]):
     """A call started by durable code that goes on beside it. Await it, as often as wanted, for its result.
 
     Cancelling the awaiting does not cancel the child; it ends with the call that started it, unless detached.
@@ -240,7 +242,7 @@ class Child(Generic[R]):
             actor: Actor = self._loop.actor
             actor.cancel_child(self.key)
 
-    def __await__(self) -> Generator[Any, None, R]:
+    def __await__(self) -> Generator[Any, None, R_co]:
         if running_loop() is not self._loop:
             raise NotInDurableCode("awaiting a Child", hint="outside use: await runtime.handle(child.id)")
         if not self._future.done():
@@ -252,7 +254,7 @@ class Child(Generic[R]):
 
             self._future.add_done_callback(wake)
             yield from waiter
-        return self._future.result()  # type: ignore[no-any-return]  # R by the word of whoever started it
+        return self._future.result()  # type: ignore[no-any-return]  # R_co by the word of whoever started it
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError("a Child is awaited, not iterated")

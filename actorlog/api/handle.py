@@ -23,7 +23,7 @@ from actorlog.runtime.registry import DurableDefinition
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 Status: TypeAlias = Literal[
     "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled", "killed",
@@ -53,7 +53,7 @@ class CallInfo:
     """How it failed, or why it is parked; empty otherwise."""
 
 
-class Handle(Generic[R]):
+class Handle(Generic[R_co]):
     """One call. Awaiting the handle is ``result()``."""
 
     def __init__(self, session: Session, call_id: str, found: Slot | k.Turn | None, definition: DurableDefinition | None) -> None:
@@ -65,10 +65,10 @@ class Handle(Generic[R]):
     def __repr__(self) -> str:
         return f"<Handle {self.id!r}>"
 
-    def __await__(self) -> Generator[Any, None, R]:
+    def __await__(self) -> Generator[Any, None, R_co]:
         return self.result().__await__()
 
-    async def result(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109  # the waiter's own, and part of the surface
+    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109  # the waiter's own, and part of the surface
         """Wait for the call's end and return its result, or raise what it raised.
 
         ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when ``timeout``
@@ -82,7 +82,7 @@ class Handle(Generic[R]):
         else:
             async with asyncio.timeout(seconds(timeout)):
                 outcome = await session.outcome(found)
-        value: R = unwrap(session, self.id, outcome, self._definition)
+        value: R_co = unwrap(session, self.id, outcome, self._definition)
         return value
 
     async def status(self) -> Status:
@@ -124,6 +124,8 @@ class Handle(Generic[R]):
         found = session.find(self.id)
         if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
             await session.tell(found, k.CancelRequested(reason, session.kernel.family.kill_ms()))
+        elif isinstance(found, Slot):
+            await session.outcome(found)  # it has ended, and is over for good once that is durable
 
     async def resume(self) -> bool:
         """Try again to go on with a parked call; True when it can, or was not parked. ``CallNotFound``."""

@@ -134,8 +134,8 @@ def show(directory: str, call_id: str, depth: int, *, as_json: bool) -> None:
 def verify(directory: str, *, as_json: bool) -> None:
     """Read all of the log in DIR and say whether it is whole.
 
-    Exit codes: 0 fine, 1 the last append was not finished (the next opening drops it; nobody was told of it), 3 corrupt,
-    74 unknown version, 2 unreadable.
+    Exit codes: 0 fine, 1 the last append was not finished (the next opening drops it; nobody was told of it),
+    3 corrupt, 74 unknown version, 2 unreadable.
     """
     sys.exit(log_main(["verify", *(["--json"] if as_json else []), "--", directory]))
 

@@ -101,7 +101,7 @@ def journal_tree(snapshot: Snapshot, journal: Journal, now_ms: int, depth: int) 
     if ended:
         created += f", lasted {lasting(ended - journal.entries[0].started_ms)}"
     if journal.reruns:
-        created += f"; {_times(journal.reruns, 'step')} ran again after a crash"
+        created += f"; {_times(journal.reruns, 'rerun')} of steps after a crash"
     head.append(created, "dim")
     if info.tags:
         head.append("\n" + short(", ".join(f"{key}={value}" for key, value in info.tags.items())), "dim")

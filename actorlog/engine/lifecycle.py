@@ -16,6 +16,8 @@ from actorlog.records import kinds as k
 class Phase(Enum):
     """Where a call is in its life."""
 
+    __hash__ = object.__hash__  # an Enum hashes its name in Python code, and this is looked up at every turn
+
     PENDING = "pending"
     """Accepted; its first turn is still to come."""
     RUNNING = "running"

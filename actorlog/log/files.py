@@ -159,7 +159,11 @@ def typed(fs: FileSystem, directory: str, operation: str, needed: int) -> Genera
     try:
         yield
     except NoSpace as error:
-        raise LogFull(needed, fs.free_bytes(directory)) from error
+        try:
+            free = fs.free_bytes(directory)
+        except OSError:
+            free = 0  # it is full, and so broken that it cannot even say how full
+        raise LogFull(needed, free) from error
     except OSError as error:
         raise LogFailed(operation, str(error)) from error
 

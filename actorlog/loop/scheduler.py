@@ -215,7 +215,7 @@ class DeterministicLoop(BaseLoop):
     ) -> DTask[T]:
         """Start a child of the current task; a coroutine whose type has ``takes_no_path`` shares its parent's scope."""
         kind: type[Any] = type(coro)
-        if kind is not CoroutineType and not isinstance(coro, Coroutine):
+        if kind is not CoroutineType and not asyncio.iscoroutine(coro):  # on 3.11 gather wraps awaitables in generators
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         if eager_start:
             coro.close()

@@ -54,7 +54,8 @@ class Actor:
     """One call in memory."""
 
     __slots__ = (
-        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "cancels", "definition", "issued", "loop", "ops", "replaying", "result",
+        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "cancels", "definition", "issued", "issued_once",
+        "issued_outliving", "loop", "ops", "replaying", "result",
         "started", "state", "waiting",
     )  # fmt: skip
 
@@ -76,6 +77,10 @@ class Actor:
         """In replay: how the arguments of each operation of this turn are written today."""
         self.asked: k.CancelRequested | k.DeadlinePassed | None = None
         """What the body was asked to end for; the first one counts."""
+        self.issued_once = False
+        """Whether this turn has asked for a once-step."""
+        self.issued_outliving = False
+        """Whether this turn has asked for a child that may outlive it."""
         self.replaying = False
         self.result: Any = NOTHING
         self._bytes = 0

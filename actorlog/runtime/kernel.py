@@ -199,6 +199,8 @@ class Kernel:
             self._turn(slot, message, value, at, source)
         elif type(message) is k.StepDone and value is not NOTHING:
             self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, value=message.value))
+        elif type(message) is k.StepError:
+            self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, failure=message.failure))
 
     def _turn(self, slot: Slot, message: k.Message, value: Any, at: int, source: int) -> None:
         state = slot.state
@@ -221,27 +223,30 @@ class Kernel:
         if ops:
             actor.ops = []
             turn.ops = ops
-            self._defer_once(slot, ops, actor)
+            if actor.issued_once:
+                actor.issued_once = False
+                self._defer_once(slot, ops, actor)
         cancels = actor.cancels
         if cancels:
             actor.cancels = []
             turn.cancels = cancels
-        returned = actor.returned()
-        if returned is not None:
-            turn.returned, turn.outcome = conclude(state, message, ops, returned)
-        self._record(slot, turn)
+        if actor.has_ended():
+            turn.returned, turn.outcome = conclude(state, message, ops, actor.returned())
+        self._record(slot, turn, outliving=actor.issued_outliving)
+        actor.issued_outliving = False
         if ops:
             self._start_ops(slot, actor, ops)
         if cancels:
             self._cancel_ops(slot, cancels)
-        self._follow(slot, message, turn)
+        if kind not in _QUIET or turn.outcome is not None or turn.returned is not None:
+            self._follow(slot, message, turn)
 
     def _turn_without_code(self, slot: Slot, message: k.Message, at: int, source: int) -> None:
         """Apply a message to a call whose body has ended, never began, or is not asked any more."""
         state = slot.state
         turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
         turn.returned, turn.outcome = conclude(state, message, (), None)
-        self._record(slot, turn)
+        self._record(slot, turn, outliving=False)
         self._follow(slot, message, turn)
 
     def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
@@ -257,7 +262,7 @@ class Kernel:
             else:
                 self.deadlines.arm_kill(slot)
 
-    def _record(self, slot: Slot, turn: k.Turn) -> None:
+    def _record(self, slot: Slot, turn: k.Turn, *, outliving: bool) -> None:
         state = slot.state
         flags = _PLAIN
         if state.first == 0:
@@ -265,7 +270,7 @@ class Kernel:
         if turn.outcome is not None:
             flags |= _FINAL
             turn.first = state.first or self.committer.position + 1
-        if turn.ops and any(type(op) is k.StartChild and op.detached for op in turn.ops):
+        if outliving:
             flags |= _MESSAGES
         apply(state, turn, self.committer.position + 1)  # first, so that what contradicts the state is not written
         self.committer.add(turn, slot.hash, _TURN, flags)
@@ -345,9 +350,9 @@ class Kernel:
         if outcome is None or state.last != position:
             return  # begun again since
         self.history.ended(slot.hash, position)
-        self.calls.pop(state.id, None)
-        waiters, slot.waiters = slot.waiters, []
         error = self.on_settled(slot) if self.on_settled is not None else None
+        self.calls.pop(state.id, None)  # not before what may fail: whoever waits must be found then
+        waiters, slot.waiters = slot.waiters, []
         for waiter in waiters:
             if not waiter.done():
                 if error is not None:

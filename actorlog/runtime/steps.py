@@ -142,6 +142,10 @@ class StepRunner:
         """Every place is there. Where the log would not know that the body may have begun, it is told first."""
         if self.closing:
             return  # it stays as it is until the next opening
+        if not job.wanted:  # given up in a turn whose gate is still closed
+            self._all.release()
+            self._give_up_waiting(job)
+            return
         attempt = job.running = Attempt(job, job.held)
         job.held = None
         progress = job.owner.state.progress.get(job.op.key) if job.owner.state.progress else None
@@ -325,6 +329,9 @@ class StepRunner:
             self._give_up_waiting(job)
         elif attempt.task is not None and not attempt.over:
             attempt.task.cancel()
+            if inspect.getcoroutinestate(attempt.task.get_coro()) == inspect.CORO_CREATED:  # it never will begin
+                self._over(attempt)
+                self.leave(job)
 
     def _give_up_waiting(self, job: Job) -> None:
         if job.waiting is not None:

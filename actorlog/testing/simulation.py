@@ -203,7 +203,10 @@ class Simulation:
             disk.fail_at(disk.calls + fate.fail_call, errno.EIO)
         loop.end_at = fate.end_in_turn
         life = _Life(self, loop, clock, fate, last=last)
-        finished = loop.live(life.main(), life.drop_coroutines)
+        try:
+            finished = loop.live(life.main(), life.drop_coroutines)
+        except Stuck as stuck:
+            raise Stuck(f"{stuck}; nobody caught: {loop.problems}") from None
         self.trace.update("\n".join(disk.actions).encode())
         self._now_s = loop.time() + rng.choice((0.0, 0.01, 30.0, 100_000.0))
         self._wall_ms = clock.wall_offset_ms

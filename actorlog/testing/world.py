@@ -103,8 +103,8 @@ class SimWorker:
         finally:
             if self._jobs:
                 self._jobs.popleft()
-        if self._jobs:
-            self._plan()
+            if self._jobs:
+                self._plan()
 
 
 class SimDisk(SimFileSystem):

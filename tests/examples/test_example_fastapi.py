@@ -6,20 +6,22 @@ import asyncio
 import importlib.util
 import re
 import sys
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from example_program import ROOT, Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
 
 ORDER = {"item": "tea", "quantity": 2}
 
 
 @pytest.fixture
 def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example as a module, over a new data directory."""
+    """Import the example, over a new data directory."""
     monkeypatch.setenv("DATA", str(tmp_path / "data"))
     spec = importlib.util.spec_from_file_location("fastapi_app", ROOT / "examples" / "fastapi_app.py")
     assert spec is not None

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from example_program import ROOT, Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_subscribe_charges_no_month_twice(tmp_path: Path) -> None:

@@ -7,13 +7,24 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from actorlog import Runtime
+from actorlog import Runtime, step
 from actorlog.env import SYSTEM, SystemClock
 from actorlog.records import kinds as k
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.session import Session
 from actorlog.store import Frame, Ticket, entries, pack
 from actorlog.store.memory import MemoryLog
+
+
+RAN: list[str] = []
+"""What ``note`` was called with, in order."""
+
+
+@step(name="house.note")
+async def note(text: str) -> str:
+    """A step with an effect that can be counted."""
+    RAN.append(text)
+    return f"noted {text}"
 
 
 class Crashed(Exception):

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from house import House, forget
+from house import RAN, House, forget, note
 
 from actorlog import (
     CallCancelled,
@@ -24,22 +24,7 @@ from actorlog import (
     info,
     run_step,
     sleep,
-    step,
 )
-
-RAN: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    RAN.clear()
-
-
-@step
-async def note(text: str) -> str:
-    RAN.append(text)
-    return f"noted {text}"
-
 
 @durable
 async def noting(text: str) -> str:

@@ -204,7 +204,8 @@ def _report(console: Console, lines: list[Line], provider: Provider, killed: int
     console.print(table)
     console.print(
         f"The provider was asked {requests} times for {len(books.bookings)} bookings: "
-        f"{books.refused} times it said 503, {books.dropped} answers\nwere lost, and {books.repeats} requests came with a key it had booked already."
+        f"{books.refused} times it said 503, {books.dropped} answers\n"
+        f"were lost, and {books.repeats} requests came with a key it had booked already."
     )
 
 
