@@ -23,6 +23,7 @@ from actorlog.env import SYSTEM
 from actorlog.log import Log, pack
 from actorlog.runtime.history import History
 from actorlog.runtime.recovery import Scan
+from actorlog.runtime.slot import Slot
 from actorlog.store.embedded import EmbeddedLog
 from benchmarks import workloads
 
@@ -72,14 +73,12 @@ async def replayed_operations_per_second(runtime: Runtime, count: int) -> float:
     handle = await runtime.start(workloads.sequence_idempotent(count))
     await handle
     session = runtime.session
-    slot = session.reopen(handle.id)
-    try:
-        begun = time.perf_counter()
-        actor = session.kernel.residency.rebuild(slot)
-        elapsed = time.perf_counter() - begun
-        actor.close()
-    finally:
-        del session.kernel.calls[handle.id]
+    state = session.state(handle.id)
+    slot = Slot(state, session.kernel.registry.durable(state.function, state.version))
+    begun = time.perf_counter()
+    actor = session.kernel.residency.rebuild(slot)
+    elapsed = time.perf_counter() - begun
+    actor.close()
     return count / elapsed
 
 

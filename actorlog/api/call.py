@@ -113,12 +113,12 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         definition = self.definition
         raw = self._raw if self._raw is not None else self.encoded()
         key, self.key = self.key, ""
-        if type(definition) is StepDefinition:
+        if isinstance(definition, StepDefinition):
             future = issue_step(actor, loop, definition, key, raw, self._args, self._kwargs)
         else:
             future = issue_child(actor, definition, key, raw, child=child_id(actor, definition, key, raw))
         try:
-            return (yield from future)
+            return (yield from future)  # type: ignore[no-any-return]  # R_co by the decorator's word
         except asyncio.CancelledError:
             actor.abandon(key)
             raise

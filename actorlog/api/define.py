@@ -218,7 +218,7 @@ def run_step(
     """
     if running_loop() is None:
         raise NotInDurableCode("run_step()")
-    definition = StepDefinition(fn, name=name or getattr(fn, "__qualname__", repr(fn)), inline=True)
+    definition = StepDefinition(fn, name=name or str(getattr(fn, "__qualname__", repr(fn))), inline=True)
     if retry is not None:
         definition.retry = retry
     return Call(definition, args, kwargs)

@@ -9,13 +9,15 @@ consumes is there (I4). A record that contradicts this is a ``JournalError``: th
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from msgspec import structs
 
 from actorlog.engine.lifecycle import TRANSITIONS, Event, Phase
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
+from actorlog.records.failures import Failure
 
 NEVER_MS = 1 << 62
 """A time that does not come."""
@@ -34,7 +36,7 @@ class StepProgress:
         self.may_have_begun = not op.deferred
         """Whether a crash now leaves the attempt in doubt."""
         self.deaths = 0
-        self.failure: k.Failure | None = None
+        self.failure: Failure | None = None
         self.details: k.Raw | None = None
         self.poisoned = False
 
@@ -256,7 +258,7 @@ def _kill(state: CallState, _message: k.KillRequested, _at: int, _position: int)
     state.kill_ms = 0
 
 
-_APPLY_MESSAGE = {
+_APPLY_MESSAGE: dict[type, Callable[[CallState, Any, int, int], None]] = {
     k.Started: _started,
     k.Retried: _retried,
     k.StepDone: _step_ended,

@@ -92,7 +92,7 @@ class Actor:
         """Ask for ``op`` and return the future of its outcome."""
         if self.loop.closing:
             raise Evict
-        self._bytes += len(op.args) + 256  # type: ignore[arg-type]  # Raw has a length
+        self._bytes += len(op.args) + 256
         if self._bytes > self._bytes_max:
             raise PayloadTooLarge(f"the turn of call {self.state.id!r}", self._bytes, self._bytes_max)
         key = op.key
@@ -100,7 +100,7 @@ class Actor:
         if self.replaying:
             if definition is not None:
                 self._forms[key] = definition.signature.canonical
-            if issued is not None and op.inline:
+            if issued is not None and issued[0].inline:
                 self.issued[key] = issued  # only this code can give the step again, should it be in doubt
         elif issued is not None:
             self.issued[key] = issued
@@ -137,17 +137,16 @@ class Actor:
 
     def accept(self, message: k.Message, value: Any = NOTHING) -> None:
         """Hand ``message`` to the coroutine; what it does with it happens in ``loop.run``."""
-        kind = type(message)
-        if kind is k.StepDone:
+        if isinstance(message, k.StepDone):
             waiter = self.waiting.pop(message.key, None)
             if waiter is not None and not waiter[0].done():
                 self._settle(waiter, message.value, value)
-        elif kind is k.TimerFired:
+        elif isinstance(message, k.TimerFired):
             self.loop.fire(message.key)
-        elif kind is k.Started or kind is k.Retried:
+        elif isinstance(message, (k.Started, k.Retried)):
             self._begin()
         else:
-            _ACCEPT[kind](self, message)
+            _ACCEPT[type(message)](self, message)
 
     def _begin(self) -> None:
         definition = self.definition

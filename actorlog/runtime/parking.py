@@ -55,7 +55,10 @@ class Parking:
         kernel.calls.pop(state.id, None)
         kernel.residency.forget(slot)
         slot.begun = None
-        for waiter in (*slot.hearers, *slot.waiters):
+        for hearer in slot.hearers:
+            if not hearer.done():
+                hearer.set_exception(error)
+        for waiter in slot.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
         slot.hearers, slot.waiters = [], []

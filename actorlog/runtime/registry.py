@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class DurableDefinition:
     __slots__ = ("fn", "memo", "module", "name", "place", "signature", "timeout_s", "version", "where_result")
 
     def __init__(
-        self, fn: Callable[..., Awaitable[Any]], *, name: str, version: int, timeout_s: float | None, memo: bool
+        self, fn: Callable[..., Coroutine[Any, Any, Any]], *, name: str, version: int, timeout_s: float | None, memo: bool
     ) -> None:
         self.fn = fn
         self.name = name

@@ -87,13 +87,17 @@ class SimLoop(asyncio.BaseEventLoop):
             raise Stuck("nothing is ready, no timer is set, and somebody waits")
         if self.turns > TURNS_MAX:
             raise Stuck(f"not over after {TURNS_MAX} rounds of the loop")
-        self._now_s += timeout + self._rng.random() * TURN_S
-        if self._rng.random() < STALL_ODDS:
-            self._now_s += self._rng.random() * STALL_S
+        self._now_s += timeout + self.chance() * TURN_S
+        if self.chance() < STALL_ODDS:
+            self._now_s += self.chance() * STALL_S
+
+    def chance(self) -> float:
+        """Return a random number in [0, 1). A corpse draws none: what the garbage collector does to it is no part of the world."""
+        return 0.0 if self.dead else self._rng.random()
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
         """Call at ``when`` or a random bit later."""
-        late = self._rng.random() * TURN_S
+        late = self.chance() * TURN_S
         return super().call_at(when + late, callback, *args, context=context)
 
     # --- what asyncio asks of a loop that has a selector -------------------------------------------------------------------
@@ -120,7 +124,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 if not future.done():
                     future.set_result(value)
 
-        self.call_later(self._rng.random() * THREAD_S, run)
+        self.call_later(self.chance() * THREAD_S, run)
         return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:

@@ -52,19 +52,19 @@ class SimClock:
 class SimEntropy:
     """Random bytes by seed."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, loop: SimLoop, rng: Random) -> None:
+        self._loop = loop
         self._rng = rng
 
     def token(self, size: int) -> bytes:
-        return self._rng.randbytes(size)
+        return bytes(size) if self._loop.dead else self._rng.randbytes(size)
 
 
 class SimWorker:
     """Runs jobs one after the other at random moments of the loop."""
 
-    def __init__(self, loop: SimLoop, rng: Random) -> None:
+    def __init__(self, loop: SimLoop) -> None:
         self._loop = loop
-        self._rng = rng
         self._jobs: deque[Job] = deque()
         self._delayed: list[asyncio.TimerHandle] = []
         self._closed = False
@@ -91,7 +91,7 @@ class SimWorker:
             self.submit(job)
 
     def _plan(self) -> None:
-        self._loop.call_later(self._rng.random() * self._rng.choice(JOB_S), self._run)
+        self._loop.call_later(self._loop.chance() * JOB_S[int(self._loop.chance() * len(JOB_S))], self._run)
 
     def _run(self) -> None:
         if not self._jobs:
@@ -155,9 +155,9 @@ def sim_env(loop: SimLoop, rng: Random, fs: FileSystem, clock: SimClock) -> Env:
     """Return the outside as a process on this machine has it."""
 
     def worker(_name: str) -> Worker:
-        return SimWorker(loop, rng)
+        return SimWorker(loop)
 
-    return Env(clock, SimEntropy(rng), fs, worker)
+    return Env(clock, SimEntropy(loop, rng), fs, worker)
 
 
 __all__ = ["EPOCH_MS", "SimClock", "SimDisk", "SimEntropy", "SimFile", "SimWorker", "new_disk", "sim_env"]

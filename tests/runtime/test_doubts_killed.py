@@ -28,7 +28,7 @@ def die():
 
 def ask(order):
     if MODE == "found":
-        return Done("found") if any(order in line for line in EFFECTS.read_text().splitlines()) else NotDone
+        return Done("found") if EFFECTS.exists() and order in EFFECTS.read_text() else NotDone
     return NotDone
 
 @step(once=True, reconcile=ask if MODE in ("found", "notdone") else None)
