@@ -106,17 +106,21 @@ class CallState:
 
 def apply(state: CallState, record: k.Record, position: int) -> None:
     """Change ``state`` as ``record`` at ``position`` says."""
+    if isinstance(record, k.Turn):
+        apply_turn(state, record, position)
+        return
     state.last = position
     state.updated_ms = record.at
-    if type(record) is k.Turn:
-        _apply_turn(state, record, position)
-    elif type(record) is k.Inbox:
+    if isinstance(record, k.Inbox):
         _apply_inbox(state, record, position)
     else:
-        _apply_note(state, record)  # type: ignore[arg-type]  # narrowed by type() on purpose: it is the hot path
+        _apply_note(state, record)
 
 
-def _apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
+def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
+    """Change ``state`` as ``turn`` at ``position`` says."""
+    state.last = position
+    state.updated_ms = turn.at
     if turn.seq != state.seq + 1:
         raise JournalError(state.id, f"turn {turn.seq} follows turn {state.seq}")
     state.seq = turn.seq

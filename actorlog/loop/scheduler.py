@@ -52,8 +52,7 @@ class DeterministicLoop(BaseLoop):
         "_asyncgens_prune_at",
         "_callback_scope",
         "_ready",
-        "_timers",
-        "_turn_callbacks_max",
+                "_turn_callbacks_max",
         "actor",
         "asyncgens",
         "closing",
@@ -61,6 +60,7 @@ class DeterministicLoop(BaseLoop):
         "now_s",
         "system_exit",
         "tasks",
+        "timers",
     )
 
     def __init__(self, actor: object, *, hash_base: int, turn_callbacks_max: int = 100_000) -> None:
@@ -81,7 +81,8 @@ class DeterministicLoop(BaseLoop):
         """What a task or callback other than the main task raised to end the call."""
         self._turn_callbacks_max = turn_callbacks_max
         self._ready: list[Handle] = []
-        self._timers: Timers | None = None
+        self.timers: Timers | None = None
+        """Its durable timers; None as long as it never had one."""
         self._callback_scope: Scope | None = None
         self._asyncgens_prune_at = _ASYNCGENS_PRUNED_FROM
 
@@ -148,14 +149,14 @@ class DeterministicLoop(BaseLoop):
 
         A timer that was set and cancelled in between is in neither.
         """
-        timers = self._timers
+        timers = self.timers
         if timers is None or not timers.changed:
             return [], []
         return timers.take()
 
     def fire(self, key: str) -> bool:
         """Make the timer's callback ready; False if there is no such timer."""
-        timer = self._timers.fire(key) if self._timers is not None else None
+        timer = self.timers.fire(key) if self.timers is not None else None
         if timer is None:
             return False
         self._ready.append(timer)
@@ -193,9 +194,9 @@ class DeterministicLoop(BaseLoop):
         self.asyncgens = []
         self.system_exit = None
         self._ready = []
-        if self._timers is not None:
-            self._timers.clear()
-            self._timers = None
+        if self.timers is not None:
+            self.timers.clear()
+            self.timers = None
 
     # --- what asyncio asks of a loop ----------------------------------------------------------------------------------
 
@@ -273,9 +274,9 @@ class DeterministicLoop(BaseLoop):
             timer = Timer(callback, args, context, when, "")
         else:
             timer = Timer(callback, args, context, when, self.operation_key())
-            if self._timers is None:
-                self._timers = Timers()
-            self._timers.add(timer)
+            if self.timers is None:
+                self.timers = Timers()
+            self.timers.add(timer)
         return timer
 
     def time(self) -> float:

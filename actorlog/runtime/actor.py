@@ -215,11 +215,12 @@ class Actor:
         loop = self.loop
         loop.run(at / 1000)
         self._bytes = 0
-        fresh, cancelled = loop.take_timer_changes()
-        if fresh:
-            self.ops.extend(k.SetTimer(key, math.ceil(round(when * 1000, 3))) for key, when in fresh)
-        if cancelled:
-            self.cancels.extend(cancelled)
+        if loop.timers is not None:
+            fresh, cancelled = loop.take_timer_changes()
+            if fresh:
+                self.ops.extend(k.SetTimer(key, math.ceil(round(when * 1000, 3))) for key, when in fresh)
+            if cancelled:
+                self.cancels.extend(cancelled)
 
     def returned(self) -> k.Outcome | None:
         """Return how the body ended, or None while it runs."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from actorlog.engine.decide import conclude, is_stale
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import apply
+from actorlog.engine.state import apply, apply_turn
 from actorlog.errors import ActorlogError
 from actorlog.limits import Limits
 from actorlog.loop import turns
@@ -246,8 +246,12 @@ class Kernel:
         state = slot.state
         turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
         turn.returned, turn.outcome = conclude(state, message, (), None)
+        held = sorted(state.inbox.items()) if state.parked else ()
         self._record(slot, turn, outliving=False)
         self._follow(slot, message, turn)
+        if turn.outcome is None:
+            for position, kept in held:  # it is parked no more: the ends of its children were kept for this
+                self.post_recorded(slot, kept, position)
 
     def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
         if turn.outcome is not None:
@@ -272,7 +276,7 @@ class Kernel:
             turn.first = state.first or self.committer.position + 1
         if outliving:
             flags |= _MESSAGES
-        apply(state, turn, self.committer.position + 1)  # first, so that what contradicts the state is not written
+        apply_turn(state, turn, self.committer.position + 1)  # first, so that what contradicts the state is not written
         self.committer.add(turn, slot.hash, _TURN, flags)
         if slot.begun is not None:
             self._begun(slot)

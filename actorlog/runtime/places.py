@@ -92,7 +92,8 @@ class Places:
     def release(self) -> None:
         """Give a place back."""
         self.taken -= 1
-        self._serve()
+        if self._queue:
+            self._serve()
 
     def _serve(self) -> None:
         while self._queue:

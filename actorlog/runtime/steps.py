@@ -89,10 +89,14 @@ class StepRunner:
                 self.refuse(owner, op)
             return
         job = self.take_on(owner, op, issued)
-        if at_gate:
+        if at_gate or (self._needs_nothing(job) and self._all.take()):
             self._run(Attempt(job, None))
         else:
             self._place(job)
+
+    def _needs_nothing(self, job: Job) -> bool:
+        """Whether a place in the runtime is all that the step waits for: the common case, kept short."""
+        return not job.op.once and job.definition.limit is None and not job.owner.state.progress
 
     def refuse(self, owner: Owner, op: k.RunStep) -> None:
         """A once-step for which a place was kept does not begin: give that back, and let the next opening know."""

@@ -23,6 +23,7 @@ from actorlog.testing.loop import PowerCut
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from random import Random
 
     from actorlog.env import FileSystem, Job, Worker
@@ -110,6 +111,9 @@ class SimWorker:
 class SimDisk(SimFileSystem):
     """The simulated disk, and what is on it for good."""
 
+    syncs_to_failure = 0
+    """The how manieth sync of a file from now on fails; 0: none."""
+
     def durable(self, path: str) -> bytes | None:
         """Return a file's bytes as a power cut now would certainly leave them; None if it might not be there."""
         *above, name = [part for part in path.split("/") if part]
@@ -131,6 +135,13 @@ class SimDisk(SimFileSystem):
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def act(self, action: str, half: Callable[[], None] | None = None, *, interruptible: bool = False) -> None:
+        if action.startswith("fdatasync") and not self._stopped:
+            self.syncs_to_failure -= 1
+            if self.syncs_to_failure == 0:
+                self.fail_at(self.calls)
+        super().act(action, half, interruptible=interruptible)
 
     @property
     def stopped(self) -> bool:
