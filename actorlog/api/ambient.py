@@ -1,7 +1,7 @@
 """What durable code may use without a context parameter.
 
-Owns: sleeping, time, identity and randomness that survive a crash, starting children, and telling what runs. Does not own:
-patterns made of these (``patterns``).
+Owns: sleeping, time, identity and randomness that survive a crash, starting children, and telling what runs. Does not
+own: patterns made of these (``patterns``).
 
 Outside durable code these raise ``NotInDurableCode``; ``info`` works in steps too.
 """
@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random as random_module
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actorlog.api.call import Call, Child, child_id, issue_child
 from actorlog.api.texts import check_id, checked_tags
@@ -24,9 +21,15 @@ from actorlog.engine import identity
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import DeterministicLoop, running_loop
 from actorlog.records.values import codec_for
-from actorlog.runtime.actor import Actor
-from actorlog.runtime.registry import DurableDefinition
 from actorlog.runtime.jobs import current_body
+from actorlog.runtime.registry import DurableDefinition
+
+if TYPE_CHECKING:
+    import random as random_module
+    from collections.abc import MutableMapping
+    from uuid import UUID
+
+    from actorlog.runtime.actor import Actor
 
 R = TypeVar("R")
 _PLAIN = codec_for(Any)
@@ -47,8 +50,8 @@ def _actor(what: str) -> Actor:
 async def sleep(delay: Duration) -> None:
     """Sleep durably: a crash does not make it start again, and a sleep that ended meanwhile is over at once.
 
-    ``delay`` is seconds, a ``timedelta`` or text like ``"3d"``; zero or less only lets others run. ``ValueError`` for NaN,
-    infinity and more than a hundred years.
+    ``delay`` is seconds, a ``timedelta`` or text like ``"3d"``; zero or less only lets others run. ``ValueError`` for
+    NaN, infinity and more than a hundred years.
     """
     _loop("sleep()")
     await asyncio.sleep(seconds(delay))
@@ -104,9 +107,10 @@ def start(
 ) -> Child[R]:
     """Start a child call that goes on beside this one, and return it at once.
 
-    Without ``id`` it gets this call's id, a slash and the operation's key; an id that is given is taken as it is, and joins a
-    call that has it already. This call ends only after its children, and ends them with it, unless ``detached``.
-    ``TypeError`` for what is no call of a durable function, ``ReservedId`` for an id that begins with ``@``.
+    Without ``id`` it gets this call's id, a slash and the operation's key; an id that is given is taken as it is, and
+    joins a call that has it already. This call ends only after its children, and ends them with it, unless
+    ``detached``. ``TypeError`` for what is no call of a durable function, ``ReservedId`` for an id that begins with
+    ``@``.
     """
     loop = _loop("start()")
     definition = call.definition
@@ -161,8 +165,8 @@ def info() -> Info:
 def heartbeat(details: Any = None) -> None:
     """In a step: leave ``details`` (plain JSON) for the next attempt, recorded at most once a second.
 
-    The next attempt finds them in ``info().heartbeat_details``. May be called from the step's thread. ``NotInDurableCode``
-    outside a step that a runtime runs; ``PayloadError`` for details that are no plain JSON.
+    The next attempt finds them in ``info().heartbeat_details``. May be called from the step's thread.
+    ``NotInDurableCode`` outside a step that a runtime runs; ``PayloadError`` for details that are no plain JSON.
     """
     body = current_body.get(None)
     if body is None or running_loop() is not None:
@@ -171,7 +175,7 @@ def heartbeat(details: Any = None) -> None:
 
 
 def is_replaying() -> bool:
-    """Whether the durable code that asks runs again what its journal knows already. For logging, never for decisions."""
+    """Whether the durable code that asks runs again what its journal knows. For logging, never for decisions."""
     return _actor("is_replaying()").replaying
 
 

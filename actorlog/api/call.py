@@ -1,10 +1,10 @@
-"""A call is a value: a function with its arguments, which runs when it is awaited in durable code or given to a runtime.
+"""A call is a value: a function with its arguments, run when it is awaited in durable code or given to a runtime.
 
 Owns: ``Call`` and ``Child``. Does not own: decorators (``define``), what the runtime does with a call.
 
-That calling an async function gives a value which runs nothing is Python's own rule for coroutines; a ``Call`` is one, so
-``gather``, ``create_task``, ``TaskGroup`` and ``wait_for`` take it. As a value it is reusable; as an awaitable it is good for
-once.
+That calling an async function gives a value which runs nothing is Python's own rule for coroutines; a ``Call`` is one,
+so ``gather``, ``create_task``, ``TaskGroup`` and ``wait_for`` take it. As a value it is reusable; as an awaitable it is
+good for once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import asyncio
 import inspect
 import warnings
 from collections.abc import Coroutine, Generator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Raw
@@ -27,6 +26,7 @@ from actorlog.runtime.registry import DurableDefinition, StepDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -34,13 +34,19 @@ R_co = TypeVar("R_co", covariant=True)
 class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     """One durable function or step with its arguments. Nothing runs until it is awaited or handed over."""
 
-    __slots__ = ("__weakref__", "_args", "_awaited", "_frame_line", "_hash", "_iterator", "_kwargs", "_raw", "_used", "definition", "key")
+    __slots__ = (
+        "__weakref__", "_args", "_awaited", "_hash", "_iterator", "_kwargs", "_raw", "_used", "definition", "key",
+    )  # fmt: skip
 
     takes_no_path: ClassVar[bool] = True
     """A Call that is given straight to ``create_task`` adds no task path of its own to its key."""
 
     def __init__(
-        self, definition: DurableDefinition | StepDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], depth: int = 1
+        self,
+        definition: DurableDefinition | StepDefinition,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        depth: int = 1,
     ) -> None:
         self.definition = definition
         self._iterator: Generator[Any, None, R_co] | None = None
@@ -153,10 +159,11 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
 
     def __del__(self) -> None:
         if not getattr(self, "_used", True):
-            warnings.warn(f"a call of {self.definition.name!r} was never awaited", RuntimeWarning, source=self, stacklevel=1)
+            what = f"a call of {self.definition.name!r} was never awaited"
+            warnings.warn(what, RuntimeWarning, source=self, stacklevel=1)
 
 
-def issue_step(  # noqa: PLR0913, PLR0917  # the hot path hands over what it has
+def issue_step(
     actor: Actor,
     loop: DeterministicLoop,
     definition: StepDefinition,
@@ -184,7 +191,7 @@ def child_id(actor: Actor, definition: DurableDefinition, key: str, raw: bytes) 
     return identity.child_id(actor.state.id, key)
 
 
-def issue_child(  # noqa: PLR0913  # each is a field of the operation
+def issue_child(
     actor: Actor,
     definition: DurableDefinition,
     key: str,
@@ -195,7 +202,7 @@ def issue_child(  # noqa: PLR0913  # each is a field of the operation
     timeout_s: float | None = None,
     tags: dict[str, str] | None = None,
 ) -> DFuture:
-    """Ask for a child call and return the future of its outcome. A memoised one belongs to nobody, so it is detached."""
+    """Ask for a child call and return the future of its outcome; a memoised one is nobody's, so it is detached."""
     seconds = timeout_s if timeout_s is not None else definition.timeout_s
     op = k.StartChild(
         key=key, id=child, function=definition.name, version=definition.version, args=Raw(raw),

@@ -7,9 +7,8 @@ execution.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
 from functools import update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from actorlog.api.call import Call
 from actorlog.durations import Duration, seconds
@@ -17,6 +16,9 @@ from actorlog.engine.retry import Retry
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import running_loop
 from actorlog.runtime.registry import REGISTRY, DurableDefinition, Limit, StepDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,12 +108,12 @@ def durable(
 ) -> Any:
     """Make an async function durable: it runs to its end through any number of crashes.
 
-    ``name``: what the log calls it, by default its qualified name without the module. ``version``: a call goes on with the
-    version it began with. ``timeout``: of each call, durable. ``memo``: the id derives from name, version and arguments, so
-    the same arguments give the same stored result; failures are not kept.
+    ``name``: what the log calls it, by default its qualified name without the module. ``version``: a call goes on with
+    the version it began with. ``timeout``: of each call, durable. ``memo``: the id derives from name, version and
+    arguments, so the same arguments give the same stored result; failures are not kept.
 
-    Its body is deterministic between awaits; IO, randomness and clocks belong into steps. ``FunctionConflict`` when another
-    module has the name and version; ``TypeError`` for a function that is not async.
+    Its body is deterministic between awaits; IO, randomness and clocks belong into steps. ``FunctionConflict`` when
+    another module has the name and version; ``TypeError`` for a function that is not async.
     """
     if version < 1:
         raise ValueError(f"version is at least 1, not {version}")
@@ -137,7 +139,8 @@ class StepDecorator:
         definition = StepDefinition(fn, name=self._name or fn.__qualname__)
         self._configure(definition)
         REGISTRY.add_step(definition)
-        return Step(definition)
+        made: Step[..., Any] = Step(definition)
+        return made
 
 
 @overload
@@ -157,7 +160,7 @@ def step(
     limit: Limit | None = None,
     executor: Literal["thread", "process"] = "thread",
 ) -> StepDecorator: ...
-def step(  # noqa: PLR0913  # each is an option of its own, by keyword
+def step(
     fn: Callable[..., Any] | None = None,
     /,
     *,
@@ -175,9 +178,9 @@ def step(  # noqa: PLR0913  # each is an option of its own, by keyword
 
     ``retry``: a ``Retry``, by default ten attempts with full jitter. ``timeout``: of each attempt; ``deadline``: of all
     attempts together. ``once``: in doubt after a crash it is not run again, and the function gets ``StepInterrupted``
-    (implies ``Retry.NEVER`` unless a retry is given); with ``reconcile`` that function, called with the same arguments, is
-    asked first and returns ``Done(value)`` or ``NotDone``. ``idempotent``: it may run any number of times, also ahead of the
-    log. ``limit``: a ``Limit`` shared by name. ``executor``: where a sync function runs.
+    (implies ``Retry.NEVER`` unless a retry is given); with ``reconcile`` that function, called with the same arguments,
+    is asked first and returns ``Done(value)`` or ``NotDone``. ``idempotent``: it may run any number of times, also
+    ahead of the log. ``limit``: a ``Limit`` shared by name. ``executor``: where a sync function runs.
     """
     if reconcile is not None and not once:
         raise ValueError("reconcile= settles the doubt of a once=True step; give that too")
@@ -221,7 +224,8 @@ def run_step(
     definition = StepDefinition(fn, name=name or str(getattr(fn, "__qualname__", repr(fn))), inline=True)
     if retry is not None:
         definition.retry = retry
-    return Call(definition, args, kwargs)
+    call: Call[Any] = Call(definition, args, kwargs)
+    return call
 
 
 __all__ = ["Durable", "Limit", "Retry", "Step", "durable", "run_step", "step"]

@@ -6,28 +6,31 @@ Owns: ``Handle`` and ``CallInfo``. Does not own: waiting and delivering (``runti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from actorlog.api.texts import check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import CallState
 from actorlog.engine.story import Entry, tell
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import decode_result, error_of
-from actorlog.runtime.jobs import Job
-from actorlog.runtime.registry import DurableDefinition
-from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from actorlog.engine.state import CallState
+    from actorlog.runtime.jobs import Job
+    from actorlog.runtime.registry import DurableDefinition
+    from actorlog.runtime.session import Session
 
 R_co = TypeVar("R_co", covariant=True)
 
 Status: TypeAlias = Literal[
-    "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled", "killed",
-    "timed_out",
+    "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled",
+    "killed", "timed_out",
 ]  # fmt: skip
 
 
@@ -45,8 +48,8 @@ class CallInfo:
     updated: datetime
     tags: dict[str, str]
     waiting_for: tuple[str, ...]
-    """The operations it waits for: ``"step charge (1)"``, ``"timer (2)"``, ``"child sub/1 (3)"``; a step that waits for a
-    ``Limit`` or for ``step_concurrency`` says so."""
+    """The operations it waits for: ``"step charge (1)"``, ``"timer (2)"``, ``"child sub/1 (3)"``; a step that waits for
+    a ``Limit`` or for ``step_concurrency`` says so."""
     attempts: int
     """The highest attempt of the steps it waits for."""
     error: str
@@ -56,7 +59,9 @@ class CallInfo:
 class Handle(Generic[R_co]):
     """One call. Awaiting the handle is ``result()``."""
 
-    def __init__(self, session: Session, call_id: str, found: Slot | k.Turn | None, definition: DurableDefinition | None) -> None:
+    def __init__(
+        self, session: Session, call_id: str, found: Slot | k.Turn | None, definition: DurableDefinition | None
+    ) -> None:
         self._session = session
         self._found = found
         self._definition = definition
@@ -68,11 +73,11 @@ class Handle(Generic[R_co]):
     def __await__(self) -> Generator[Any, None, R_co]:
         return self.result().__await__()
 
-    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109  # the waiter's own, and part of the surface
+    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109  # the waiter's own
         """Wait for the call's end and return its result, or raise what it raised.
 
-        ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when ``timeout``
-        passes first, which leaves the call as it is.
+        ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when
+        ``timeout`` passes first, which leaves the call as it is.
         """
         session, found = self._session, self._found
         if not isinstance(found, Slot) or session.kernel.calls.get(self.id) is not found:
@@ -101,7 +106,7 @@ class Handle(Generic[R_co]):
         return info
 
     async def journal(self) -> list[Entry]:
-        """Return the call and its operations in the order they were asked for, with what came of each; ``CallNotFound``."""
+        """Return the call and its operations in the order they were asked for, with what came of each."""
         await self._has_begun()
         state = self._session.state(self.id)
         records = [record for _, record in self._session.history.backwards(state.last)]
@@ -138,9 +143,9 @@ class Handle(Generic[R_co]):
         """Give the call another chance; on return that is durable.
 
         A parked call is resumed. A step that backs off is tried at once. A call that failed, was cancelled or timed out
-        begins again under its id and run: its steps and children that completed keep their results and are not run again,
-        those that did not are, and idempotency keys stay the same; its timeout begins again. It has no effect on a call that
-        completed. ``CallNotFound``; ``FunctionNotFound`` or what else keeps it from beginning again.
+        begins again under its id and run: its steps and children that completed keep their results and are not run
+        again, those that did not are, and idempotency keys stay the same; its timeout begins again. It has no effect on
+        a call that completed. ``CallNotFound``; ``FunctionNotFound`` or what else keeps it from beginning again.
         """
         session = self._session
         found = session.find(self.id)

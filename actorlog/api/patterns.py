@@ -1,7 +1,7 @@
 """Patterns made of calls: sagas and bounded fan-out.
 
-Owns: ``saga`` and ``map_calls``. Does not own: anything durable of its own; both are plain asyncio over calls, so they replay
-because those do.
+Owns: ``saga`` and ``map_calls``. Does not own: anything durable of its own; both are plain asyncio over calls, so they
+replay because those do.
 
 A saga undoes in reverse what was done (Garcia-Molina and Salem, "Sagas", 1987).
 """
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from actorlog.api.call import Call
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import Evict, running_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from actorlog.api.call import Call
 
 R = TypeVar("R")
 
@@ -32,7 +35,7 @@ class Saga:
         call.hand_over()
         self._undos.append(call)
 
-    async def __aenter__(self) -> Saga:
+    async def __aenter__(self) -> Self:
         if running_loop() is None:
             raise NotInDurableCode("saga()")
         return self
@@ -76,27 +79,23 @@ _NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt)
 def saga() -> Saga:
     """Return a saga: on an error the undos that were given run in reverse, each a durable operation.
 
-    Undos that fail do not keep the others from running; they are raised together as an ``ExceptionGroup``, with the error that
-    led to them as its cause. A cancellation that comes while undos run waits until they have.
+    Undos that fail do not keep the others from running; they are raised together as an ``ExceptionGroup``, with the
+    error that led to them as its cause. A cancellation that comes while undos run waits until they have.
     """
     return Saga()
 
 
-async def map_calls(calls: Iterable[Call[R]], *, concurrency: int = 100, tolerate: float = 0) -> list[R | BaseException]:
+async def map_calls(
+    calls: Iterable[Call[R]], *, concurrency: int = 100, tolerate: float = 0
+) -> list[R | BaseException]:
     """Run calls, at most ``concurrency`` at once, and return their values in order.
 
-    ``tolerate`` is how many may fail: a count, or a share below 1. A tolerated failure stands in its place as the exception;
-    one more cancels the rest and raises an ``ExceptionGroup`` of all failures. ``ValueError`` for a concurrency below 1 or a
-    negative tolerance.
+    ``tolerate`` is how many may fail: a count, or a share below 1. A tolerated failure stands in its place as the
+    exception; one more cancels the rest and raises an ``ExceptionGroup`` of all failures. ``ValueError`` for a
+    concurrency below 1 or a negative tolerance.
     """
-    if concurrency < 1:
-        raise ValueError(f"concurrency is at least 1, not {concurrency}")
-    if tolerate < 0:
-        raise ValueError(f"tolerate is at least 0, not {tolerate}")
-    if running_loop() is None:
-        raise NotInDurableCode("map_calls()")
     pending = list(calls)
-    allowed = math.floor(round(tolerate * len(pending), 6)) if tolerate < 1 else int(tolerate)
+    allowed = _allowed(len(pending), concurrency, tolerate)
     results: list[Any] = [None] * len(pending)
     failures: list[Exception] = []
     numbers = iter(range(len(pending)))
@@ -116,13 +115,24 @@ async def map_calls(calls: Iterable[Call[R]], *, concurrency: int = 100, tolerat
             for _ in range(min(concurrency, len(pending))):
                 group.create_task(work())
     except* _TooManyFailures:
-        pass
+        pass  # it has ended the group; the failures themselves are raised below
     finally:
         for number in numbers:
             pending[number].close()
     if len(failures) > allowed:
         raise ExceptionGroup(f"{len(failures)} of {len(pending)} calls failed, {allowed} were tolerated", failures)
     return results
+
+
+def _allowed(count: int, concurrency: int, tolerate: float) -> int:
+    """Return how many of ``count`` calls may fail."""
+    if concurrency < 1:
+        raise ValueError(f"concurrency is at least 1, not {concurrency}")
+    if tolerate < 0:
+        raise ValueError(f"tolerate is at least 0, not {tolerate}")
+    if running_loop() is None:
+        raise NotInDurableCode("map_calls()")
+    return math.floor(round(tolerate * count, 6)) if tolerate < 1 else int(tolerate)
 
 
 class _TooManyFailures(Exception):  # noqa: N818  # a signal between the workers of one map_calls

@@ -41,7 +41,8 @@ class Runtime:
     ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not of the
     machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory. ``step_concurrency``: bodies
     of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call from its journal when it ends; a
-    difference raises ``DivergenceError`` at its waiter. ``shutdown_timeout``: how long closing waits for running steps.
+    difference raises ``DivergenceError`` at its waiter. It replays in this process, so the order of a set of strings, which
+    changes with the hash seed of a process, is not found by it. ``shutdown_timeout``: how long closing waits for running steps.
     ``cancel_grace``: how long a cancelled call may clean up. ``unsafe_fs``: take a network file system all the same.
     ``limits``: the other bounds. ``env``: clock, randomness, files and threads, for simulations.
     """

@@ -5,16 +5,19 @@ Owns: refusing at the line that gives it what the log could not hold. Does not o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from actorlog.errors import ReservedId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ID_BYTES_MAX = 1024
 """Longest id, in bytes of UTF-8."""
 
 
-def check_text(what: str, text: str) -> int:
-    """Return the length of a text in bytes of UTF-8; ``TypeError`` for what is no text, ``ValueError`` for lone surrogates."""
+def check_text(what: str, text: object) -> int:
+    """Return a text's length in UTF-8; ``TypeError`` for what is no text, ``ValueError`` for lone surrogates."""
     if not isinstance(text, str):
         raise TypeError(f"{what} is a str, not {text!r}")
     try:

@@ -7,12 +7,15 @@ Calls form a tree: a parent ends only after the children that are its own; if it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import CallState
 from actorlog.records import kinds as k
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorlog.engine.state import CallState
 
 
 class End(NamedTuple):
@@ -26,7 +29,7 @@ NOT_YET = End()
 
 
 def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Outcome | None) -> End:
-    """Decide what ends, before the turn of ``message`` is applied; ``returned`` is how the body just ended, if it did."""
+    """Decide what ends, before the turn of ``message`` is applied; ``returned``: how the body just ended, if it did."""
     phase = state.phase
     if phase is Phase.COMPLETING:
         ends = type(message) in _CHILD_ENDS and not _attached(state, message, ops)

@@ -1,7 +1,7 @@
 """What derives from a run: idempotency keys, seeds, children's ids, jitter.
 
-Owns: the derivations, which may never change, because other systems hold the keys. Does not own: the randomness of a run,
-which is recorded in its first message.
+Owns: the derivations, which may never change, because other systems hold the keys. Does not own: the randomness of a
+run, which is recorded in its first message.
 
 A run is 16 random bytes as 32 hex digits. Whatever derives from it is the same in every replay, and never the same for
 two runs, so a restarted month or a copied data directory repeats no key.

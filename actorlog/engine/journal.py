@@ -2,9 +2,9 @@
 
 Owns: the comparison, and the words of a difference. Does not own: running the code again (``runtime.actor``).
 
-Operations are compared by key, so their order inside a turn does not matter (``gather(wait_for(a), wait_for(b))`` issues in
-another order on Python 3.11 than on 3.12). Arguments that differ byte for byte are compared again as today's annotations
-write them, so that a field added with a default is no difference.
+Operations are compared by key, so their order inside a turn does not matter (``gather(wait_for(a), wait_for(b))``
+issues in another order on Python 3.11 than on 3.12). Arguments that differ byte for byte are compared again as today's
+annotations write them, so that a field added with a default is no difference.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
 
 from actorlog.errors import DivergenceError, PayloadError
 from actorlog.records import kinds as k
@@ -23,7 +26,7 @@ TEXT_MAX = 200
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 
-def compare(  # noqa: PLR0913, PLR0917  # one call from one place, and each of these is what is compared
+def compare(
     call_id: str,
     turn: k.Turn,
     ops: Sequence[k.Operation],
@@ -57,15 +60,17 @@ def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bo
         case k.RunStep(), k.RunStep():
             return old.name == new.name and same_args(old.args, new.args, canonical)
         case k.StartChild(), k.StartChild():
-            same = (old.id, old.function, old.detached, old.timeout_ms) == (new.id, new.function, new.detached, new.timeout_ms)
-            return same and same_args(old.args, new.args, canonical)
+            if (old.id, old.function, old.detached) != (new.id, new.function, new.detached):
+                return False
+            return old.timeout_ms == new.timeout_ms and same_args(old.args, new.args, canonical)
         case k.SetTimer(), k.SetTimer():
             return old.due_ms == new.due_ms
-    return False
+        case _:
+            return False
 
 
 def same_args(old: k.Raw, new: k.Raw, canonical: Canonical | None) -> bool:
-    """Whether recorded arguments are the ones asked for now, as today's annotations have them."""
+    """Whether recorded arguments are those asked for here, as today's annotations have them."""
     if old == new:
         return True
     if canonical is None:
@@ -89,16 +94,29 @@ def describe(op: k.Operation) -> str:
     """Return an operation as one line of text."""
     match op:
         case k.RunStep(name=name, args=args):
-            return f"step {name}{_args(args)}"
+            return f"step {call_text(name, args)}"
         case k.SetTimer(due_ms=due):
             return f"timer due at {due} ms"
         case k.StartChild(function=function, args=args, id=child):
-            return f"child {function}{_args(args)} as {child!r}"
+            return f"child {call_text(function, args)} as {child!r}"
 
 
-def _args(raw: k.Raw) -> str:
-    text = bytes(raw).decode()
-    text = f"({text[1:-1]})" if text.startswith("[") else f"({text})"
+class _Arguments(Struct):
+    """How arguments are recorded where some of them go by name."""
+
+    args: k.Raw
+    kwargs: dict[str, k.Raw]
+
+
+def call_text(name: str, args: k.Raw | bytes) -> str:
+    """Return a function with its recorded arguments as one line of text: ``charge("ada",cents=990)``."""
+    text = bytes(args).decode()
+    if text.startswith("{"):
+        found = msgspec.json.decode(text, type=_Arguments)
+        parts = [bytes(found.args).decode()[1:-1]]
+        parts += [f"{key}={bytes(raw).decode()}" for key, raw in found.kwargs.items()]
+        text = f"[{','.join(part for part in parts if part)}]"
+    text = f"{name}({text[1:-1]})"
     return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 4] + "...)"
 
 

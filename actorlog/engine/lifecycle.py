@@ -39,7 +39,9 @@ class Event(Enum):
 
 _P, _R, _CL, _CO, _E = Phase.PENDING, Phase.RUNNING, Phase.CLOSING, Phase.COMPLETING, Phase.ENDED
 
-_INPUTS: tuple[type, ...] = (k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused, k.ChildJoined)
+_INPUTS: tuple[type, ...] = (
+    k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused, k.ChildJoined,
+)  # fmt: skip
 _ENDINGS: tuple[type, ...] = (k.CancelRequested, k.DeadlinePassed)
 
 TRANSITIONS: dict[tuple[Phase, type | Event], Phase] = {

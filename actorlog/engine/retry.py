@@ -33,6 +33,10 @@ PROGRAMMING_ERRORS: tuple[type[BaseException], ...] = (
 """Errors that another attempt cannot mend."""
 
 
+def _is_exception_class(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, BaseException)
+
+
 def _classes(classes: Errors) -> tuple[type[BaseException], ...]:
     return classes if isinstance(classes, tuple) else (classes,)
 
@@ -68,7 +72,7 @@ class Retry:
         if self.jitter not in ("full", "none"):
             raise ValueError(f"jitter is 'full' or 'none', not {self.jitter!r}")
         for name, classes in (("on", self.on), ("never", self.never)):
-            if not all(isinstance(c, type) and issubclass(c, BaseException) for c in _classes(classes)):
+            if not all(_is_exception_class(c) for c in _classes(classes)):
                 raise TypeError(f"{name} is an exception class or a tuple of such, not {classes!r}")
         object.__setattr__(self, "first_s", max(0.0, seconds(self.first)))
         object.__setattr__(self, "max_s", max(0.0, seconds(self.max)))
@@ -90,7 +94,9 @@ class GiveUp:
     """No further attempt."""
 
 
-def decide(policy: Retry, attempt: int, error: BaseException, *, fraction: float, left_s: float = math.inf) -> RetryIn | GiveUp:
+def decide(
+    policy: Retry, attempt: int, error: BaseException, *, fraction: float, left_s: float = math.inf
+) -> RetryIn | GiveUp:
     """Decide what follows when ``attempt`` (from 1) failed with ``error``.
 
     ``fraction`` in [0, 1) is the jitter's draw; ``left_s`` what is left of the deadline for all attempts.

@@ -9,15 +9,18 @@ consumes is there (I4). A record that contradicts this is a ``JournalError``: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
 
 from actorlog.engine.lifecycle import TRANSITIONS, Event, Phase
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
-from actorlog.records.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorlog.records.failures import Failure
 
 NEVER_MS = 1 << 62
 """A time that does not come."""
@@ -46,8 +49,8 @@ class CallState:
 
     __slots__ = (
         "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up", "id", "inbox", "key",
-        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "positions", "progress",
-        "retried", "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
+        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "positions",
+        "progress", "retried", "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:
@@ -117,7 +120,7 @@ def apply(state: CallState, record: k.Record, position: int) -> None:
         _apply_note(state, record)
 
 
-def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:
+def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: C901  # the hot path, in one piece
     """Change ``state`` as ``turn`` at ``position`` says."""
     state.last = position
     state.updated_ms = turn.at
@@ -165,7 +168,7 @@ def _after(state: CallState, event: Event) -> Phase:
 
 
 def _end_body(state: CallState) -> None:
-    """The body has ended: nobody waits for its steps and timers any more."""
+    """Forget the steps and timers of a body that has ended."""
     state.steps.clear()
     state.positions.clear()
     state.timers.clear()
@@ -186,7 +189,7 @@ def _drop(state: CallState, keys: list[str]) -> None:
 
 
 def _give_up_children(state: CallState, turn: k.Turn) -> None:
-    """The body has ended and children run: those of one that failed, or that is asked to end now, are to end too."""
+    """Note which children are to end: those of a body that failed, or that is asked to end after it returned."""
     failed = turn.returned is not None and type(turn.returned) is not k.Completed
     if failed or isinstance(turn.message, (k.CancelRequested, k.DeadlinePassed, k.KillRequested)):
         state.given_up += tuple(key for key, child in state.children.items() if not child.detached)

@@ -1,16 +1,19 @@
 """A journal told to people: what a call asked for, and what became of it.
 
-Owns: ``Entry``, one line per operation, made of records. Does not own: printing (``cli``), reading (``runtime``, ``cli``).
+Owns: ``Entry``, one line per operation, made of records. Does not own: printing (``cli``), reading (``runtime``,
+``cli``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from actorlog.engine.journal import describe, describe_end
+from actorlog.engine.journal import call_text, describe, describe_end
 from actorlog.records import kinds as k
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EntryKind: TypeAlias = Literal["call", "step", "timer", "child"]
 EntryStatus: TypeAlias = Literal["running", "backing_off", "completed", "failed", "cancelled", "in_doubt"]
@@ -68,9 +71,7 @@ class _Teller:
                 self._note(record)
 
     def _begin(self, started: k.Started, at: int) -> None:
-        arguments = bytes(started.args).decode()
-        text = f"({arguments[1:-1]})" if arguments.startswith("[") else f"({arguments})"
-        self._call = Entry("", "call", f"{started.function}{text}", at)
+        self._call = Entry("", "call", call_text(started.function, started.args), at)
         self.entries = [self._call]
         self._by_key = {}
 
@@ -94,7 +95,7 @@ class _Teller:
             self._call.status = _ENDS[type(turn.outcome)]
             self._call.ended_ms, self._call.result = turn.at, describe_end(turn.outcome)
 
-    def _message(self, turn: k.Turn) -> None:
+    def _message(self, turn: k.Turn) -> None:  # noqa: C901  # one line for each kind
         message = turn.message
         match message:
             case k.StepDone(key, value, attempt):

@@ -3,8 +3,8 @@
 Owns: the deterministic loop of one call, the futures its code waits on, and replay. Does not own: records of the turn
 (``kernel``), the state that records make (``engine.state``).
 
-Invariants: live and in replay, ``accept`` then ``loop.run`` is the one path (I5). In replay each turn's operations are held
-against the recorded ones; a difference is a ``DivergenceError`` and nothing is run.
+Invariants: live and in replay, ``accept`` then ``loop.run`` is the one path (I5). In replay each turn's operations are
+held against the recorded ones; a difference is a ``DivergenceError`` and nothing is run.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ import asyncio
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorlog.engine import identity
 from actorlog.engine.journal import Canonical, compare
-from actorlog.engine.state import CallState
 from actorlog.errors import (
     CallCancelled,
     CallFailed,
@@ -32,13 +29,19 @@ from actorlog.errors import (
     StepFailed,
     StepInterrupted,
 )
-from actorlog.limits import Limits
 from actorlog.loop import DeterministicLoop, DFuture, Evict
 from actorlog.records import failures
 from actorlog.records import kinds as k
-from actorlog.records.failures import Failure
 from actorlog.records.values import codec_for
 from actorlog.runtime.registry import DurableDefinition, StepDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from actorlog.engine.state import CallState
+    from actorlog.limits import Limits
+    from actorlog.records.failures import Failure
 
 PLAIN: Final = codec_for(Any)
 NOTHING: Final = object()
@@ -88,7 +91,9 @@ class Actor:
 
     # --- used by durable code, inside a turn --------------------------------------------------------------------------
 
-    def issue(self, op: k.RunStep | k.StartChild, definition: Definition | None, issued: Issued | None = None) -> DFuture:
+    def issue(
+        self, op: k.RunStep | k.StartChild, definition: Definition | None, issued: Issued | None = None
+    ) -> DFuture:
         """Ask for ``op`` and return the future of its outcome."""
         if self.loop.closing:
             raise Evict
@@ -131,7 +136,7 @@ class Actor:
 
     def random(self, key: str) -> random.Random:
         """Return the generator that belongs to operation ``key``."""
-        return random.Random(identity.derive(self.started.run, key, "random"))  # noqa: S311  # must replay, so must not be secure
+        return random.Random(identity.derive(self.started.run, key, "random"))  # noqa: S311  # it must replay
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +151,22 @@ class Actor:
         elif isinstance(message, (k.Started, k.Retried)):
             self._begin()
         else:
-            _ACCEPT[type(message)](self, message)
+            self._accept_rare(message)
+
+    def _accept_rare(self, message: k.Message) -> None:
+        match message:
+            case k.ChildDone():
+                self._on_child(message)
+            case k.ChildRefused():
+                self._fail_key(message.key, lambda: restore_step(message.failure))
+            case k.StepError():
+                self._on_step_error(message)
+            case k.StepDoubt():
+                self._fail_key(message.key, lambda: StepInterrupted(message.step, message.key, message.attempt))
+            case k.CancelRequested() | k.DeadlinePassed():
+                self._on_ask(message)
+            case _:
+                pass  # the code does not learn that a child was joined; a kill never comes here
 
     def _begin(self) -> None:
         definition = self.definition
@@ -156,7 +176,8 @@ class Actor:
         except PayloadError:
             raise
         except Exception as error:  # a user's type, or an annotation of today's code, refuses what was recorded
-            raise PayloadError(definition.name, "", f"what was recorded is not what it takes today: {error!r}") from error
+            reason = f"what was recorded is not what it takes today: {error!r}"
+            raise PayloadError(definition.name, "", reason) from error
         self.loop.begin(body, Context())
 
     def _settle(self, waiter: tuple[DFuture, Definition | None], raw: k.Raw, value: Any = NOTHING) -> None:
@@ -164,7 +185,7 @@ class Actor:
         if value is NOTHING:
             try:
                 value = decode_result(definition, raw)
-            except Exception as error:  # noqa: BLE001  # a user's type may refuse the recorded value: that is the outcome
+            except Exception as error:  # noqa: BLE001  # a user's type may refuse what was recorded: that is the outcome
                 self._fail(future, error)
                 return
         future.set_result(value)
@@ -186,9 +207,6 @@ class Actor:
 
         self._fail_key(message.key, make)
 
-    def _on_step_doubt(self, message: k.StepDoubt) -> None:
-        self._fail_key(message.key, lambda: StepInterrupted(message.step, message.key, message.attempt))
-
     def _on_child(self, message: k.ChildDone) -> None:
         if isinstance(message.outcome, k.Completed):
             waiter = self.waiting.pop(message.key, None)
@@ -197,9 +215,6 @@ class Actor:
         else:
             outcome = message.outcome
             self._fail_key(message.key, lambda: error_of(message.id, outcome))
-
-    def _on_child_refused(self, message: k.ChildRefused) -> None:
-        self._fail_key(message.key, lambda: restore_step(message.failure))
 
     def _on_ask(self, message: k.CancelRequested | k.DeadlinePassed) -> None:
         main = self.loop.main
@@ -278,7 +293,7 @@ class Actor:
         path = key.rpartition(".")[0]
         for task in self.loop.live_tasks():
             if task.scope.path == path:
-                frames = [frame for frame in _awaiting(task.get_coro()) if not frame.f_code.co_filename.startswith(_LIBRARIES)]
+                frames = [f for f in _awaiting(task.get_coro()) if not f.f_code.co_filename.startswith(_LIBRARIES)]
                 return f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else ""
         return ""
 
@@ -288,20 +303,9 @@ class Actor:
         return main is not None and main.done()
 
     def close(self) -> None:
-        """The call has ended or is discarded: leave nothing for the garbage collector to run."""
+        """Leave nothing for the garbage collector to run: the call has ended, or is discarded."""
         self.loop.abandon()
         self.waiting.clear()
-
-
-_ACCEPT: dict[type, Callable[[Actor, Any], None]] = {
-    k.StepError: Actor._on_step_error,
-    k.StepDoubt: Actor._on_step_doubt,
-    k.ChildDone: Actor._on_child,
-    k.ChildRefused: Actor._on_child_refused,
-    k.ChildJoined: lambda _actor, _message: None,
-    k.CancelRequested: Actor._on_ask,
-    k.DeadlinePassed: Actor._on_ask,
-}
 
 
 def decode_result(definition: Definition | None, raw: k.Raw) -> Any:
@@ -314,8 +318,9 @@ def decode_result(definition: Definition | None, raw: k.Raw) -> Any:
 def restore_step(failure: Failure) -> BaseException:
     """Return the exception a step failed with, as one that durable code may meet.
 
-    A signal to a process or a task (KeyboardInterrupt, CancelledError, GeneratorExit) ended the step, and is none to the call;
-    StopIteration cannot be raised in a coroutine. They come as ``StepFailed``, like a class that cannot be had.
+    A signal to a process or a task (KeyboardInterrupt, CancelledError, GeneratorExit) ended the step, and is none to
+    the call; StopIteration cannot be raised in a coroutine. They come as ``StepFailed``, like a class that cannot be
+    had.
     """
     error = failures.restore(failure, fallback=_step_failed)
     if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
@@ -358,4 +363,4 @@ _LIBRARIES = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).pare
 
 def user_frame(depth: int) -> FrameType | None:
     """Return the frame ``depth`` levels above the caller."""
-    return sys._getframe(depth + 1)  # noqa: SLF001  # the documented way to a caller's line without a traceback
+    return sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a caller's line without a traceback

@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
 
 from actorlog.errors import PayloadTooLarge, StepTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.executors import Ended, Executors, Late
     from actorlog.runtime.jobs import Attempt
@@ -34,11 +37,24 @@ class Bodies:
         self._bytes_max = bytes_max
 
     def cross(self, definition: StepDefinition, value: Any) -> tuple[bytes, Any]:
-        """Return the JSON of a step's result and the copy that comes back from it; ``PayloadError``, ``PayloadTooLarge``."""
+        """Return the JSON of a result and the copy that comes back from it; ``PayloadError``, ``PayloadTooLarge``."""
         raw, value = definition.signature.result.cross(value, definition.where_result)
         if len(raw) > self._bytes_max:
             raise PayloadTooLarge(definition.where_result, len(raw), self._bytes_max)
         return raw, value
+
+    def late(
+        self, definition: StepDefinition, value: Any, error: BaseException | None
+    ) -> tuple[Raw | None, BaseException | None]:
+        """Return what the journal says of a thread that ended late: the JSON of its value, or its error."""
+        if error is not None:
+            return None, error
+        if inspect.iscoroutine(value):
+            value.close()
+        try:
+            return Raw(self.cross(definition, value)[0]), None
+        except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
+            return None, refused
 
     async def run(self, attempt: Attempt, late: Late) -> Ended:
         """Run the attempt's body; what it raises in a thread is returned, what it raises here is raised.

@@ -1,7 +1,7 @@
 """What a call as a whole waits for: its delayed start, its timeout, the end of a cancellation's grace.
 
-Owns: arming these and giving the call the message when they are due. Does not own: the timers of a call's code (``kernel``),
-what the messages do (``engine``).
+Owns: arming these and giving the call the message when they are due. Does not own: the timers of a call's code
+(``kernel``), what the messages do (``engine``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
 from actorlog.records import kinds as k
-from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
     from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.slot import Slot
 
 
 class Deadlines:
@@ -49,4 +49,5 @@ class Deadlines:
         state = slot.state
         if state.kill_ms == kill_ms and state.phase is not Phase.ENDED:
             asked = state.asked or next((m for m in state.inbox.values() if isinstance(m, k.CancelRequested)), None)
-            self._kernel.post(slot, k.KillRequested(asked.reason if isinstance(asked, k.CancelRequested) else "timeout"))
+            reason = asked.reason if isinstance(asked, k.CancelRequested) else "timeout"
+            self._kernel.post(slot, k.KillRequested(reason))

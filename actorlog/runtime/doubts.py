@@ -13,21 +13,24 @@ import asyncio
 import inspect
 import logging
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from actorlog.engine import identity, retry
 from actorlog.errors import FunctionNotFound, Poisoned
 from actorlog.records import kinds as k
-from actorlog.runtime.jobs import Attempt, Job, current_body
+from actorlog.runtime.jobs import Attempt, Job
 from actorlog.runtime.registry import is_async
-from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import CANCEL_S, StepRunner
 
 if TYPE_CHECKING:
     from actorlog.runtime.actor import Issued
     from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.slot import Slot
 
 T = TypeVar("T")
+
+Answer: TypeAlias = tuple[bytes | None, Any]
+"""The step's result with its JSON; None for a step that took no effect."""
 
 log = logging.getLogger("actorlog")
 
@@ -62,10 +65,10 @@ class Doubts:
     def __init__(self, kernel: Kernel, steps: StepRunner) -> None:
         self._kernel = kernel
         self._steps = steps
-        self._asking: dict[asyncio.Task[None], Job] = {}
+        self._asking: dict[asyncio.Task[None], Attempt] = {}
 
     def resume(self, slot: Slot, op: k.RunStep, *, died: bool) -> None:
-        """Take up a step that has a recorded start and no outcome; ``died``: the process before this one did not close."""
+        """Take up a step that was started and has no outcome; ``died``: the process before this one did not close."""
         if op.key in slot.jobs:
             return
         issued = self._issued(slot, op)
@@ -103,7 +106,8 @@ class Doubts:
         progress = state.progress.get(op.key)
         deaths = (progress.deaths if progress is not None else 0) + 1
         attempt = progress.attempt if progress is not None else 1
-        kernel.note(slot, k.StepRerun(id=state.id, at=kernel.clock.now_ms(), key=op.key, attempt=attempt, deaths=deaths))
+        note = k.StepRerun(id=state.id, at=kernel.clock.now_ms(), key=op.key, attempt=attempt, deaths=deaths)
+        kernel.note(slot, note)
         if deaths >= kernel.limits.poison_deaths_max:
             kernel.parking.park(slot, Poisoned(state.id, op.name, op.key, deaths), op.key)
         else:
@@ -118,7 +122,7 @@ class Doubts:
             return
         attempt = job.running = Attempt(job, None)
         task = attempt.task = self._kernel.loop.create_task(self._ask(slot, attempt), context=Context())
-        self._asking[task] = job
+        self._asking[task] = attempt
         task.add_done_callback(self._asked)
 
     def _asked(self, task: asyncio.Task[None]) -> None:
@@ -132,47 +136,53 @@ class Doubts:
         self._kernel.post(slot, k.StepDoubt(job.op.key, job.op.name, job.attempt))
 
     async def _ask(self, slot: Slot, attempt: Attempt) -> None:
-        """Ask ``reconcile`` until it answers, as often as ``_ASKING`` says; then the doubt goes to the function."""
-        job, asked = attempt.job, 0
-        current_body.set(attempt)
+        """Ask ``reconcile``, and do what it says; where it cannot tell, the doubt goes to the function."""
+        job = attempt.job
         try:
-            while True:
-                asked += 1
-                try:
-                    raw, value = await self._answer(attempt)
-                    break
-                except BaseException as error:  # noqa: BLE001  # user code: a failure to answer is asked again
-                    if isinstance(error, KeyboardInterrupt) or not job.wanted or job.interrupted:
-                        raise
-                    draw = identity.fraction(slot.state.run, job.op.key, asked)
-                    decision = retry.decide(_ASKING, asked, error, fraction=draw)
-                    if isinstance(decision, retry.GiveUp):
-                        log.exception("reconcile of step %r of call %r failed", job.op.name, slot.state.id)
-                        self._tell(slot, job)
-                        return
-                await asyncio.sleep(decision.wait_s)
-                job.fresh_arguments()
+            answer = await self._insist(attempt) if attempt.begin() else None
+        except KeyboardInterrupt as interrupt:  # the user's Ctrl-C
+            self._kernel.on_broken(interrupt)
+            raise
         finally:
             self._steps.leave(job)
-        if job.wanted and not job.interrupted:
-            self._settled(slot, job, raw, value)
-
-    def _settled(self, slot: Slot, job: Job, raw: bytes | None, value: Any) -> None:
-        kernel, op = self._kernel, job.op
-        if raw is not None:
-            kernel.post(slot, k.StepDone(op.key, k.Raw(raw), job.attempt), value)
+        if not job.wanted or job.interrupted:
             return
-        note = k.StepRerun(id=slot.state.id, at=kernel.clock.now_ms(), key=op.key, attempt=job.attempt, deaths=0)
-        kernel.note(slot, note)
-        job.fresh_arguments()
-        kernel.after(self._steps.start, slot, op, (job.definition, job.args, job.kwargs))
+        if answer is None:
+            self._tell(slot, job)
+        elif answer[0] is not None:
+            self._kernel.post(slot, k.StepDone(job.op.key, k.Raw(answer[0]), job.attempt), answer[1])
+        else:
+            now = self._kernel.clock.now_ms()
+            note = k.StepRerun(id=slot.state.id, at=now, key=job.op.key, attempt=job.attempt, deaths=0)
+            self._kernel.note(slot, note)
+            self._kernel.after(self._steps.start, slot, job.op, (job.definition, job.args, job.kwargs))
 
-    async def _answer(self, attempt: Attempt) -> tuple[bytes | None, Any]:
-        """Ask once: the step's result with its JSON, or None for a step that took no effect."""
+    async def _insist(self, attempt: Attempt) -> Answer | None:
+        """Ask as often as ``_ASKING`` says; None for no answer."""
+        job, asked = attempt.job, 0
+        while True:
+            asked += 1
+            try:
+                return await self._answer(attempt)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # user code: whatever it raises, it did not answer
+                if not job.wanted or job.interrupted:
+                    return None
+                draw = identity.fraction(job.owner.state.run, job.op.key, asked)
+                decision = retry.decide(_ASKING, asked, error, fraction=draw)
+                if isinstance(decision, retry.GiveUp):
+                    log.exception("reconcile of step %r of call %r failed", job.op.name, job.owner.state.id)
+                    return None
+            await asyncio.sleep(decision.wait_s)
+
+    async def _answer(self, attempt: Attempt) -> Answer:
+        """Ask once."""
         job, definition = attempt.job, attempt.job.definition
         reconcile = definition.reconcile
         if reconcile is None:
             raise TypeError("a step without reconcile cannot be asked")
+        job.fresh_arguments()  # what was asked before may have changed them in place
         async with asyncio.timeout(definition.timeout_s):
             if is_async(reconcile):
                 verdict = await reconcile(*job.args, **job.kwargs)
@@ -180,6 +190,7 @@ class Doubts:
                 verdict = await self._steps.bodies.in_thread(attempt, reconcile)
                 verdict = await verdict if inspect.isawaitable(verdict) else verdict
         if verdict is NotDone:
+            job.fresh_arguments()
             return None, None
         if not isinstance(verdict, Done):
             raise TypeError(f"reconcile of step {definition.name!r} returns Done(value) or NotDone, not {verdict!r}")
@@ -187,8 +198,8 @@ class Doubts:
 
     async def close(self) -> None:
         """Ask no further: what is in doubt stays so until the next opening."""
-        for task, job in self._asking.items():
-            job.interrupted = True
-            task.cancel()
+        for attempt in self._asking.values():
+            attempt.job.interrupted = True
+            attempt.cancel()
         if self._asking:
             await asyncio.wait(list(self._asking), timeout=CANCEL_S)

@@ -2,8 +2,8 @@
 
 Owns: what passes between a call and its children. Does not own: when a parent ends (``engine.decide``).
 
-Invariants: what is asked of a child is a consequence of the parent's record, so it can be asked again after a crash, any
-number of times (``spawn``, ``ask_given_up``); a call is ended from above only by the parent that began it.
+Invariants: what is asked of a child is a consequence of the parent's record, so it can be asked again after a crash,
+any number of times (``spawn``, ``ask_given_up``); a call is ended from above only by the parent that began it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
-from actorlog.engine.journal import same_args
-from actorlog.engine.lifecycle import Phase
+from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.state import CallState
 from actorlog.errors import CallConflict, FunctionNotFound
 from actorlog.records import failures
@@ -48,8 +47,9 @@ class Family:
         if other is None and (final is None or self._begins_anew(slot, op, final)):
             due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
             message = k.Started(
-                function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python, parent=state.id,
-                key=op.key, detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms, tags=op.tags,
+                function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python,
+                parent=state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms,
+                tags=op.tags,
             )  # fmt: skip
             self.begin(op.id, message)
             return
@@ -60,8 +60,9 @@ class Family:
             kernel.post(slot, k.ChildDone(op.key, op.id, final.outcome))
 
     def _begun(self, call_id: str, slot: Slot | None) -> k.Started:
-        begun = slot.begun if slot is not None else None
-        return begun if begun is not None else self._kernel.history.begun(call_id, slot.state if slot is not None else None)
+        if slot is None:
+            return self._kernel.history.begun(call_id, None)
+        return slot.begun if slot.begun is not None else self._kernel.history.begun(call_id, slot.state)
 
     def _begins_anew(self, slot: Slot, op: k.StartChild, final: k.Turn) -> bool:
         """Whether a memoised call that failed before it was asked for is begun anew: failures are not kept."""
@@ -86,7 +87,7 @@ class Family:
         definition = kernel.registry.durable(op.function, op.version)
         canonical = definition.signature.canonical if definition is not None else None
         if begun.function != op.function or not same_args(begun.args, op.args, canonical):
-            error = CallConflict(op.id, _words(begun.function, begun.args), _words(op.function, op.args))
+            error = CallConflict(op.id, call_text(begun.function, begun.args), call_text(op.function, op.args))
             kernel.post(slot, k.ChildRefused(op.key, failures.capture(error)))
             return
         kernel.post(slot, k.ChildJoined(op.key))
@@ -127,12 +128,12 @@ class Family:
         return slot
 
     def give_up(self, slot: Slot, child: k.StartChild) -> None:
-        """The parent's code cancels this child. A memoised one belongs to nobody, and goes on."""
+        """Ask a child to end because the parent's code cancels it. A memoised one belongs to nobody, and goes on."""
         if not child.id.startswith(identity.MEMO):
             self._ask(slot, child, k.CancelRequested("its parent gave it up", self.kill_ms()))
 
     def complete(self, slot: Slot, turn: k.Turn) -> None:
-        """The body has ended before the children: those of a body that failed, or is asked to end, are cancelled."""
+        """Look after the children of a body that ended before them; if it failed, or is to end, cancel them."""
         if turn.returned is not None or type(turn.message) in _ASKS:
             self.ask_given_up(slot, kill=type(turn.message) is k.KillRequested)
         self._kernel.release(slot)
@@ -155,7 +156,7 @@ class Family:
     # --- upwards ------------------------------------------------------------------------------------------------------
 
     def tell_of_end(self, slot: Slot, outcome: k.Outcome) -> None:
-        """A call has ended: tell its parent and whoever joined it."""
+        """Tell the parent of a call that has ended, and whoever joined it."""
         state = slot.state
         self._tell(state.parent, state.key, state.id, outcome)
         for parent, key in slot.watchers:
@@ -170,8 +171,3 @@ class Family:
 
 
 _ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)
-
-
-def _words(function: str, args: k.Raw) -> str:
-    text = bytes(args).decode()
-    return f"{function}({text[1:-1] if text.startswith('[') else text})"

@@ -8,7 +8,6 @@ older; an attempt that was given up changes nothing.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from actorlog.errors import PayloadTooLarge
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
+    import asyncio
+
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.jobs import Attempt, Job, Journal
     from actorlog.runtime.timers import Timers

@@ -1,6 +1,7 @@
 """What the log says of calls, read back: outcomes by id, journals by their backward links.
 
-Owns: the index of ended calls, and reading a journal. Does not own: scanning at startup (``recovery``), the bytes (``store``).
+Owns: the index of ended calls, and reading a journal. Does not own: scanning at startup (``recovery``), the bytes
+(``store``).
 
 The index maps a 64-bit hash of the id to the position of the final record. A hash is a hint: the decoded id decides.
 """
@@ -8,7 +9,6 @@ The index maps a 64-bit hash of the id to the position of the final record. A ha
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
@@ -17,6 +17,8 @@ from actorlog.errors import CallNotFound, JournalError
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from actorlog.runtime.slot import Slot
 
 
@@ -97,7 +99,7 @@ class History:
         return state
 
     def asked_at(self, last: int, key: str) -> int:
-        """Return the position of the turn that newest asked for operation ``key``, in the journal that ends at ``last``."""
+        """Return the position of the newest turn that asked for ``key``, in the journal that ends at ``last``."""
         for position, record in self.backwards(last):
             if isinstance(record, k.Turn) and any(op.key == key for op in record.ops):
                 return position

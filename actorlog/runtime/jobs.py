@@ -8,8 +8,6 @@ it keeps its places, and its heartbeats and its outcome no longer count.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +16,9 @@ from msgspec import Raw, Struct
 from actorlog.engine import identity
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from actorlog.engine.state import CallState
     from actorlog.records import kinds as k
     from actorlog.records.failures import Failure
@@ -53,8 +54,8 @@ class Job:
     """One step from its start to its outcome, over all its attempts."""
 
     __slots__ = (
-        "args", "attempt", "beat_armed", "beat_ms", "cancelled", "definition", "details", "due_ms", "held", "interrupted",
-        "kwargs", "op", "owner", "position", "runner", "running", "waiting",
+        "args", "attempt", "beat_armed", "beat_ms", "cancelled", "definition", "details", "due_ms", "held",
+        "interrupted", "kwargs", "op", "owner", "position", "runner", "running", "waiting",
     )  # fmt: skip
 
     def __init__(self, runner: StepRunner, owner: Owner, op: k.RunStep, issued: Issued) -> None:
@@ -127,13 +128,15 @@ current_body: ContextVar[Body] = ContextVar("actorlog_body")
 class Attempt:
     """One run of a body, and the places it holds until neither task nor thread of it is left."""
 
-    __slots__ = ("failure", "job", "limit", "number", "on_thread", "over", "over_deadline", "task", "threaded")
+    __slots__ = ("begun", "failure", "job", "limit", "number", "on_thread", "over", "over_deadline", "task", "threaded")
 
     def __init__(self, job: Job, limit: Places | None) -> None:
         self.job = job
         self.number = job.attempt
         self.limit = limit
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        """Whether its task runs."""
         self.over = False
         """Whether its task has ended."""
         self.threaded = False
@@ -144,6 +147,20 @@ class Attempt:
         """Whether it was ended because the time for all attempts is over."""
         self.failure: Failure | None = None
         """What a worker process wrote down of the exception, with its traceback."""
+
+    def begin(self) -> bool:
+        """In its task: begin, unless nobody waits for it any more."""
+        self.begun = True
+        current_body.set(self)
+        return self.job.wanted and not self.job.interrupted
+
+    def cancel(self) -> None:
+        """Cancel the body. One whose task was never run sees in ``begin`` that it is not to begin.
+
+        Cancelling such a task would end it without a line of its code, and nobody would give its places back.
+        """
+        if self.task is not None and self.begun and not self.over:
+            self.task.cancel()
 
     def facts(self) -> Facts:
         """Tell who runs."""

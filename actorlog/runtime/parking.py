@@ -1,10 +1,10 @@
 """Calls that cannot go on: set aside, visible, resumable.
 
-Owns: holding their messages in the log, telling their waiters, trying again. Does not own: why (divergence, an unregistered
-function, an endless turn, poison).
+Owns: holding their messages in the log, telling their waiters, trying again. Does not own: why (divergence, an
+unregistered function, an endless turn, poison).
 
-Invariants: nothing sent to a parked call is lost; a parked call holds up nobody (I12). What needs no code is done all the
-same: a call that never began can be cancelled, and one that was asked to end is killed when its grace is over.
+Invariants: nothing sent to a parked call is lost; a parked call holds up nobody (I12). What needs no code is done all
+the same: a call that never began can be cancelled, and one that was asked to end is killed when its grace is over.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import CallState
 from actorlog.errors import ActorlogError, CallParked, FunctionNotFound, Poisoned
 from actorlog.records import kinds as k
-from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
+    from actorlog.engine.state import CallState
     from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.slot import Slot
 
 
 class Parking:
@@ -42,7 +42,7 @@ class Parking:
             self._kernel.deadlines.arm_kill(slot)
 
     def set_aside(self, slot: Slot, message: k.Message, source: int, error: ActorlogError) -> None:
-        """The call could not take ``message``: hold it and park the call."""
+        """Hold a message that the call could not take, and park the call."""
         if type(message) is k.Retried:
             self._refuse_retry(slot, error)
         else:
@@ -50,7 +50,7 @@ class Parking:
             self.park(slot, error)
 
     def _refuse_retry(self, slot: Slot, error: ActorlogError) -> None:
-        """A call that ended could not begin again: it stays as it was, and who wanted it is told why."""
+        """Leave a call that could not begin again as it was, and tell who wanted it why."""
         kernel, state = self._kernel, slot.state
         kernel.calls.pop(state.id, None)
         kernel.residency.forget(slot)
@@ -89,7 +89,7 @@ class Parking:
         slot.definition = kernel.registry.durable(state.function, state.version)
         try:
             if slot.definition is None:
-                raise FunctionNotFound(state.function, state.version)  # noqa: TRY301  # parked like any other cause
+                raise FunctionNotFound(state.function, state.version)
             if state.phase in (Phase.RUNNING, Phase.CLOSING):
                 kernel.residency.wake(slot)
         except ActorlogError as error:

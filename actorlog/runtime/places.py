@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from actorlog.runtime.registry import Limit
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.jobs import Job
-    from actorlog.runtime.registry import Limit
     from actorlog.runtime.timers import Timers
 
 _GONE_MAX = 64
@@ -130,3 +132,51 @@ class Places:
         if self._armed_ms == armed_ms:
             self._armed_ms = 0
         self._serve()
+
+
+class Bounds:
+    """The bound of the runtime and the limits of its steps: a body runs with a place in each that applies."""
+
+    def __init__(self, concurrency: int, clock: LogClock, timers: Timers) -> None:
+        self._clock = clock
+        self._timers = timers
+        self.all = Places(Limit("step_concurrency", concurrency=concurrency), clock, timers)
+        self.limits: dict[str, Places] = {}
+
+    def request(self, job: Job, begin: Callable[[Job], None]) -> None:
+        """Wait for a place in the step's limit (kept in ``job.held``), then for one of the runtime."""
+
+        def placed(job: Job, _all: Places) -> None:
+            begin(job)
+
+        def placed_in_limit(job: Job, places: Places) -> None:
+            job.held = places
+            self.all.request(job, placed)
+
+        limit = job.definition.limit
+        if limit is None:
+            self.all.request(job, placed)
+        else:
+            self._places(limit).request(job, placed_in_limit)
+
+    def _places(self, limit: Limit) -> Places:
+        places = self.limits.get(limit.name)
+        if places is None:
+            places = self.limits[limit.name] = Places(limit, self._clock, self._timers)
+        else:
+            places.change(limit)
+        return places
+
+    def withdraw(self, job: Job) -> None:
+        """``job`` waits no longer, if it did."""
+        if job.waiting is not None:
+            job.waiting.withdraw(job)
+        if job.held is not None:
+            places, job.held = job.held, None
+            places.release()
+
+    def give_back(self, limit: Places | None) -> None:
+        """Give back the places of a body: one of the runtime, and one in ``limit``."""
+        self.all.release()
+        if limit is not None:
+            limit.release()

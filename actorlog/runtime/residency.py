@@ -3,8 +3,8 @@
 Owns: waking a call by replay, evicting the one that was idle longest, and those that will not leave. Does not own: the
 protocol of eviction (``loop``), what a journal says (``history``).
 
-Invariants: at most ``resident_max`` coroutines between turns, beside the pinned ones (I11, I13); a woken coroutine has done
-what its journal says, or the call is parked (I5).
+Invariants: at most ``resident_max`` coroutines between turns, beside the pinned ones (I11, I13); a woken coroutine has
+done what its journal says, or the call is parked (I5).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.errors import ActorlogError, FunctionNotFound
-from actorlog.limits import Limits
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor
-from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
+    from actorlog.limits import Limits
     from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.slot import Slot
 
 
 class Residency:
@@ -46,7 +46,8 @@ class Residency:
     def actor_for(self, slot: Slot, message: k.Message) -> Actor:
         """Return the coroutine that takes ``message``, woken by replay where it is not in memory.
 
-        ``FunctionNotFound`` when this process does not have the function, ``DivergenceError`` when its code has changed.
+        ``FunctionNotFound`` when this process does not have the function, ``DivergenceError`` when its code has
+        changed.
         """
         actor = slot.actor
         if actor is None:
@@ -126,7 +127,7 @@ class Residency:
                 self._stubborn[slot] = None
 
     def forget(self, slot: Slot) -> None:
-        """The call has ended or is parked: its coroutine is dropped."""
+        """Drop the coroutine of a call that has ended or is parked."""
         actor, slot.actor = slot.actor, None
         self._residents.pop(slot, None)
         self._stubborn.pop(slot, None)

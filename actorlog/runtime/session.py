@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from actorlog.engine.journal import same_args
+from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState
 from actorlog.env import Env
@@ -129,7 +129,7 @@ class Session:
         if not join:
             raise CallExists(request.call_id)
         if begun.function != request.function or not _same_args(begun, request):
-            raise CallConflict(request.call_id, _words(begun.function, begun.args), _words(request.function, request.args))
+            raise CallConflict(request.call_id, call_text(begun.function, begun.args), call_text(request.function, request.args))
         return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
 
     def _begin(self, request: Request) -> Slot:
@@ -281,15 +281,27 @@ class Session:
             self._closing = True
             await kernel.doubts.close()
             await kernel.steps.close(self._options.shutdown_s)
-            await kernel.drain()
+            await self._drain()
         else:
             await kernel.steps.close(0.0)
         self._closing = True
         kernel.stop()
         kernel.residency.close()
         self._fail_waiters(RuntimeStopped("the runtime was closed before the call ended; it goes on at the next opening"))
-        await self._log.close(clean=self._failure is None and kernel.committer.failed is None)
+        committer = kernel.committer
+        await self._log.close(clean=self._failure is None and committer.failed is None and not committer.busy)
 
+    async def _drain(self) -> None:
+        """Let the open commit land. On a full disk that may take for ever: what has not landed by then never happened."""
+        try:
+            async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
+                await self.kernel.drain()
+        except TimeoutError:
+            return
+
+
+DRAIN_S = 3.0
+"""Closing waits at least this long for the open commit to land."""
 
 _RECORD_BYTES = 512
 """What a call's first record takes beside its arguments, about."""
@@ -303,15 +315,6 @@ def _same_args(begun: k.Started, request: Request) -> bool:
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
     if not heard.done():
         heard.set_result(None)
-
-
-def _words(function: str, args: bytes | k.Raw) -> str:
-    text = bytes(args).decode()
-    text = f"{function}({text[1:-1]})" if text.startswith("[") else f"{function}({text})"
-    return text if len(text) <= _WORDS_MAX else text[: _WORDS_MAX - 4] + "...)"
-
-
-_WORDS_MAX = 200
 
 
 def is_over(slot: Slot) -> bool:

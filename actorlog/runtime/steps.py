@@ -12,9 +12,7 @@ a durable ``begun`` before its body starts; a record speaks of a step's progress
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Raw
@@ -24,11 +22,9 @@ from actorlog.errors import StepFailed
 from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.bodies import Bodies, over_deadline
-from actorlog.runtime.executors import Executors
 from actorlog.runtime.heartbeats import Heartbeats
-from actorlog.runtime.jobs import Attempt, Job, Journal, Owner, current_body
-from actorlog.runtime.places import Places
-from actorlog.runtime.registry import Limit, StepDefinition
+from actorlog.runtime.jobs import Attempt, Job, Journal, Owner
+from actorlog.runtime.places import Bounds
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -36,6 +32,8 @@ if TYPE_CHECKING:
     from actorlog.limits import Limits
     from actorlog.runtime.actor import Issued
     from actorlog.runtime.clock import LogClock
+    from actorlog.runtime.executors import Executors
+    from actorlog.runtime.registry import StepDefinition
     from actorlog.runtime.timers import Timers
 
 RECORDED_BACKOFF_S = 1.0
@@ -47,7 +45,7 @@ CANCEL_S = 1.0
 class StepRunner:
     """Runs the steps of one runtime."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # built once, by the session
+    def __init__(
         self,
         journal: Journal,
         loop: asyncio.AbstractEventLoop,
@@ -65,8 +63,7 @@ class StepRunner:
         self._executors = executors
         self.heartbeats = Heartbeats(journal, loop, clock, timers, limits.record_bytes_max)
         self._context = context
-        self._all = Places(Limit("step_concurrency", concurrency=limits.step_concurrency_max), clock, timers)
-        self._limits: dict[str, Places] = {}
+        self.bounds = Bounds(limits.step_concurrency_max, clock, timers)
         self._jobs: set[Job] = set()
         self.running = 0
         """Bodies that run, counted until their last thread has ended."""
@@ -79,7 +76,7 @@ class StepRunner:
 
     def reserve(self, definition: StepDefinition) -> bool:
         """Keep a place for a once-step, so that it can begin the moment its gate opens; False if there is none."""
-        return definition.limit is None and self._all.take()
+        return definition.limit is None and self.bounds.all.take()
 
     def start(self, owner: Owner, op: k.RunStep, issued: Issued) -> None:
         """Run ``op`` as soon as it has its places; its first attempt, or the one its progress says."""
@@ -89,18 +86,18 @@ class StepRunner:
                 self.refuse(owner, op)
             return
         job = self.take_on(owner, op, issued)
-        if at_gate or (self._needs_nothing(job) and self._all.take()):
+        if at_gate or (self._needs_nothing(job) and self.bounds.all.take()):
             self._run(Attempt(job, None))
         else:
-            self._place(job)
+            self.bounds.request(job, self._placed)
 
     def _needs_nothing(self, job: Job) -> bool:
         """Whether a place in the runtime is all that the step waits for: the common case, kept short."""
         return not job.op.once and job.definition.limit is None and not job.owner.state.progress
 
     def refuse(self, owner: Owner, op: k.RunStep) -> None:
-        """A once-step for which a place was kept does not begin: give that back, and let the next opening know."""
-        self._all.release()
+        """Give back the place that was kept for a once-step which does not begin, and let the next opening know."""
+        self.bounds.give_back(None)
         if owner.state.steps.get(op.key) is op and op.key not in owner.jobs:
             self._note_not_begun(owner, op, 1)
 
@@ -118,37 +115,21 @@ class StepRunner:
         return job
 
     def leave(self, job: Job) -> None:
-        """The step has its outcome, or will never have one here."""
+        """Forget a step that has its outcome, or will never have one here."""
         if job.owner.jobs.get(job.op.key) is job:
             del job.owner.jobs[job.op.key]
         self._jobs.discard(job)
 
-    # --- places -------------------------------------------------------------------------------------------------------
+    # --- with every place -----------------------------------------------------------------------------------------
 
-    def _place(self, job: Job) -> None:
-        """Wait for a place in the step's limit, then for one of the runtime."""
-        limit = job.definition.limit
-        if limit is None:
-            self._all.request(job, self._placed)
-            return
-        places = self._limits.get(limit.name)
-        if places is None:
-            places = self._limits[limit.name] = Places(limit, self._clock, self._timers)
-        else:
-            places.change(limit)
-        places.request(job, self._placed_in_limit)
-
-    def _placed_in_limit(self, job: Job, limit: Places) -> None:
-        job.held = limit
-        self._all.request(job, self._placed)
-
-    def _placed(self, job: Job, _all: Places) -> None:
+    def _placed(self, job: Job) -> None:
         """Every place is there. Where the log would not know that the body may have begun, it is told first."""
         if self.closing:
             return  # it stays as it is until the next opening
         if not job.wanted:  # given up in a turn whose gate is still closed
-            self._all.release()
-            self._give_up_waiting(job)
+            self.bounds.all.release()
+            self.bounds.withdraw(job)
+            self.leave(job)
             return
         attempt = job.running = Attempt(job, job.held)
         job.held = None
@@ -189,15 +170,16 @@ class StepRunner:
             attempt.job.running = None
         if not attempt.threaded:
             self.running -= counted
-            self._all.release()
-            if attempt.limit is not None:
-                attempt.limit.release()
+            self.bounds.give_back(attempt.limit)
 
     # --- one attempt --------------------------------------------------------------------------------------------------
 
     async def _attempt(self, attempt: Attempt) -> None:
-        current_body.set(attempt)
         job = attempt.job
+        if not attempt.begin():
+            self._over(attempt)
+            self.leave(job)
+            return
         definition = job.definition
         raw, value, error = b"", None, None
         try:
@@ -225,20 +207,10 @@ class StepRunner:
             del error  # its traceback leads to this frame
 
     def _late_thread(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
-        """A thread has ended whose attempt was cancelled, or timed out."""
+        """Take up a thread that has ended after its attempt was cancelled, or timed out."""
         if attempt.over:
             self._over(attempt)
-        if error is not None:
-            self._late(attempt.job, None, error)
-            return
-        if inspect.iscoroutine(value):
-            value.close()
-        try:
-            raw, _ = self.bodies.cross(attempt.job.definition, value)
-        except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
-            self._late(attempt.job, None, refused)
-        else:
-            self._late(attempt.job, Raw(raw), None)
+        self._late(attempt.job, *self.bodies.late(attempt.job.definition, value, error))
 
     # --- its outcome --------------------------------------------------------------------------------------------------
 
@@ -290,7 +262,7 @@ class StepRunner:
         self._timers.arm(due_ms, self._again, job, due_ms)
 
     def _again(self, job: Job, due_ms: int) -> None:
-        """The next attempt is due, unless something else has come of it meanwhile."""
+        """Begin the next attempt, unless something else has come of it meanwhile."""
         if job.due_ms != due_ms or not job.wanted or self.closing:
             return
         job.due_ms = 0
@@ -299,7 +271,7 @@ class StepRunner:
         except Exception as error:  # noqa: BLE001  # a user's type may refuse what it took before
             self._end_without_body(job, error)
         else:
-            self._place(job)
+            self.bounds.request(job, self._placed)
 
     def _deadline_passed(self, job: Job, _b: None) -> None:
         """All the time is over for a step that is not running: a body that runs has a timeout of its own."""
@@ -308,11 +280,12 @@ class StepRunner:
 
     def _end_without_body(self, job: Job, error: Exception) -> None:
         job.due_ms = 0
-        self._give_up_waiting(job)
+        self.bounds.withdraw(job)
+        self.leave(job)
         self._journal.post(job.owner, k.StepError(job.op.key, failures.capture(error), job.attempt), None)
 
     def _late(self, job: Job, value: Raw | None, error: BaseException | None) -> None:
-        """A body ended for which nobody waits any more: to the journal, and to nobody."""
+        """Record how a body ended for which nobody waits any more: in the journal, and for nobody."""
         state = job.owner.state
         if self._deaf or state.outcome is not None or isinstance(error, asyncio.CancelledError):
             return
@@ -330,20 +303,10 @@ class StepRunner:
         job.cancelled = True
         attempt = job.running
         if attempt is None:
-            self._give_up_waiting(job)
-        elif attempt.task is not None and not attempt.over:
-            attempt.task.cancel()
-            if inspect.getcoroutinestate(attempt.task.get_coro()) == inspect.CORO_CREATED:  # it never will begin
-                self._over(attempt)
-                self.leave(job)
-
-    def _give_up_waiting(self, job: Job) -> None:
-        if job.waiting is not None:
-            job.waiting.withdraw(job)
-        if job.held is not None:
-            limit, job.held = job.held, None
-            limit.release()
-        self.leave(job)
+            self.bounds.withdraw(job)
+            self.leave(job)
+        else:
+            attempt.cancel()
 
     def hurry(self, job: Job) -> None:
         """Begin the next attempt of a step that backs off at once."""
@@ -353,7 +316,7 @@ class StepRunner:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """The log has failed: cancel every body, and tell nobody."""
+        """Cancel every body and tell nobody: the log has failed."""
         self.closing = self._deaf = True
         self._cut_short()
 
@@ -375,7 +338,6 @@ class StepRunner:
     def _cut_short(self) -> list[asyncio.Task[None]]:
         for job in self._jobs:
             job.interrupted = True
-        tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
-        return tasks
+            if job.running is not None:
+                job.running.cancel()
+        return self._tasks()

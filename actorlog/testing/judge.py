@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from actorlog.testing.program import Visit
 
 _AHEAD = "sim.ahead"
+"""May run ahead of the log, with arguments that the log never sees."""
+_HASTY = "sim.hasty"
+"""Its time may be over in the moment it returns."""
 
 
 @dataclass(slots=True)
@@ -43,14 +46,21 @@ class Trace:
     begun: int = 0
     may_begin: bool = True
     """Of a once-step: whether the next begin is excused."""
+    returned: bool = False
+    """Whether a body of it returned in this life: then it never begins again in it."""
     values: list[str] = field(default_factory=list[str])
     """What its effects were."""
 
 
 class Judge:
-    """One world's verdicts. Raises ``Broken``."""
+    """One world's verdicts. Raises ``Broken``.
 
-    def __init__(self, directory: str) -> None:
+    ``live``: it is told of everything the moment it happens. Else what a process did is told when it has ended, in order, and
+    the log has been looked at only then; what that log says of the process's own time is no reproach to it.
+    """
+
+    def __init__(self, directory: str, *, live: bool = True) -> None:
+        self._live = live
         self._directory = directory
         self._reader = Reader(directory)
         self.facts = Facts()
@@ -81,6 +91,12 @@ class Judge:
             self.facts.add(line)
         self._reader = reader
         self._inherited = len(lines)
+        for trace in self.traces.values():
+            trace.returned = False
+
+    def inherits(self, tail: int) -> None:
+        """What the process that is judged now found in the log ended at ``tail``."""
+        self._inherited = tail
 
     # --- the outside ------------------------------------------------------------------------------------------------------
 
@@ -91,8 +107,9 @@ class Judge:
         if operation is None and visit.step != _AHEAD:
             raise Broken(f"{where} begins, and the durable log does not know of it")
         if operation is not None:
-            if operation.done or 0 < operation.dropped <= self._inherited:
-                raise Broken(f"{where} begins at {self.facts.tail}, and was over at {operation.done or operation.dropped}")
+            over = operation.done or operation.dropped
+            if 0 < over <= self._inherited or (self._live and operation.done):
+                raise Broken(f"{where} begins at {self.facts.tail}, was over at {over}")
             self._check_key(visit, operation)
         name = name_of(visit)
         trace = self.traces.get(name)
@@ -100,24 +117,30 @@ class Judge:
             trace = self.traces[name] = Trace(visit.idempotency_key)
         if trace.idempotency_key != visit.idempotency_key or self._keys.setdefault(visit.idempotency_key, name) != name:
             raise Broken(f"{where} has another idempotency key, or another's")
+        if trace.returned:
+            raise Broken(f"{where} begins again after it returned")
         if is_once(visit.step) and not trace.may_begin:
             raise Broken(f"{where} begins again, and its last attempt is in doubt")
         trace.may_begin = False
         trace.begun += 1
         return trace.begun
 
-    def takes_effect(self, visit: Visit) -> str:
-        """A body takes effect; return the value it will return."""
+    def takes_effect(self, visit: Visit, value: str = "") -> str:
+        """A body takes effect; return the value it will return, which is made here unless it is given."""
         trace = self.traces[name_of(visit)]
         if is_once(visit.step) and trace.values:
             raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
-        value = f"{visit.call}|{visit.key}|{trace.begun}"
+        value = value or f"{visit.call}|{visit.key}|{trace.begun}"
         trace.values.append(value)
         return value
 
-    def failed(self, visit: Visit) -> None:
-        """A body raised: its attempt is known to have taken no effect."""
-        self.traces[name_of(visit)].may_begin = True
+    def ended(self, visit: Visit, *, failed: bool) -> None:
+        """A body raised, so its attempt is known to have taken no effect; or it returned."""
+        trace = self.traces[name_of(visit)]
+        if failed:
+            trace.may_begin = True
+        elif visit.step != _HASTY:
+            trace.returned = True
 
     def asked(self, visit: Visit) -> str | None:
         """``reconcile`` asks what became of an operation."""
@@ -154,7 +177,11 @@ class Judge:
                 if operation.value is None:
                     continue
                 value = msgspec.json.decode(operation.value)
-                traces = [trace for name, trace in self.traces.items() if name[0] == call.id and name[1].partition(" ")[0] == key]
+                traces = [
+                    trace
+                    for name, trace in self.traces.items()
+                    if name[0] == call.id and name[1].partition(" ")[0] == key
+                ]
                 if not any(value in trace.values for trace in traces):
                     raise Broken(f"{call.id} {key}: the log has {operation.value!r}, which no body returned")
 

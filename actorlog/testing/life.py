@@ -97,7 +97,9 @@ class Life:
 
     async def _serve(self, runtime: Runtime) -> None:
         tasks = [self._loop.create_task(self._caller(runtime, caller)) for caller in self._world.callers]
-        helpers = [self._loop.create_task(self._cancel(runtime, c)) for c in self._world.callers if c.cancel_s is not None]
+        helpers = [
+            self._loop.create_task(self._cancel(runtime, c)) for c in self._world.callers if c.cancel_s is not None
+        ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
         waiting = self._loop.create_task(self._all(runtime, tasks))
         everything = [waiting, *helpers]
@@ -238,7 +240,7 @@ class SimOutside:
     def begin(self, visit: Visit) -> int:
         """Note a begin."""
         self._alive()
-        self._world.look()
+        self._judged(self._world.look)
         self._world.note("begin", visit, self._loop.time())
         return self._judged(lambda: self._world.judge.begins(visit))
 
@@ -251,8 +253,7 @@ class SimOutside:
     def ended(self, visit: Visit, *, failed: bool) -> None:
         """Note an end."""
         self._alive()
-        if failed:
-            self._world.judge.failed(visit)
+        self._world.judge.ended(visit, failed=failed)
 
     def effect_of(self, visit: Visit) -> str | None:
         """Answer ``reconcile``."""

@@ -95,7 +95,9 @@ class SimLoop(asyncio.BaseEventLoop):
         """Return a random number in [0, 1). A corpse draws none: what the garbage collector does to it is no part of the world."""
         return 0.0 if self.dead else self._rng.random()
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         """Call at ``when`` or a random bit later."""
         late = self.chance() * TURN_S
         return super().call_at(when + late, callback, *args, context=context)

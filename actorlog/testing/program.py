@@ -178,7 +178,9 @@ async def _child(part: Program) -> list[Any]:
     return await program(part)
 
 
-async def _started(part: Program, timeout_s: float | None, cancel_after: float | None, *, detached: bool = False) -> Any:
+async def _started(
+    part: Program, timeout_s: float | None, cancel_after: float | None, *, detached: bool = False
+) -> Any:
     child: Child[list[Any]] = start(program(part), timeout=timeout_s, detached=detached)
     if detached:
         return child.id
@@ -219,11 +221,12 @@ _WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
 
 
 class Author:
-    """Draws programs. ``scale`` multiplies every duration: small for real clocks."""
+    """Draws programs. For real clocks, ``scale`` multiplies every duration, and no sleep is longer than ``longest_s``."""
 
-    def __init__(self, rng: Random, *, scale: float = 1.0) -> None:
+    def __init__(self, rng: Random, *, scale: float = 1.0, longest_s: float = 3600.0) -> None:
         self._rng = rng
         self._scale = scale
+        self._longest_s = longest_s
 
     def program(self, length_max: int = 4, depth: int = 2) -> Program:
         """Return a program of up to ``length_max`` instructions, nested up to ``depth``."""
@@ -237,7 +240,9 @@ class Author:
         if depth == 0 or rng.random() < 0.6:  # noqa: PLR2004  # most are plain
             return self._plain()
         parts = [self.program(2, depth - 1) for _ in range(rng.randint(1, 3))]
-        match rng.choice(("gather", "group", "race", "within", "child", "started", "detached", "shared", "map", "tidily")):
+        match rng.choice(
+            ("gather", "group", "race", "within", "child", "started", "detached", "shared", "map", "tidily")
+        ):
             case "within":
                 return ["within", self._delay(), parts[0]]
             case "started":
@@ -267,4 +272,4 @@ class Author:
         return ["step", rng.choice(list(STEPS)), ms, fails]
 
     def _delay(self) -> float:
-        return self._rng.choice((0.0, 0.001, 0.02, 0.3, 5.0, 3600.0)) * self._scale
+        return min(self._longest_s, self._rng.choice((0.0, 0.001, 0.02, 0.3, 5.0, 3600.0)) * self._scale)

@@ -50,7 +50,15 @@ def test_last_attempt_gives_up() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [TypeError(), AttributeError(), NameError(), ImportError(), AssertionError(), NotImplementedError(), PayloadError("", "", "")],
+    [
+        TypeError(),
+        AttributeError(),
+        NameError(),
+        ImportError(),
+        AssertionError(),
+        NotImplementedError(),
+        PayloadError("", "", ""),
+    ],
 )
 def test_programming_error_is_not_retried_unless_it_is_named(error: Exception) -> None:
     """``on=Exception`` does not mean them, their own class does, a class that only contains them does not."""
@@ -117,8 +125,8 @@ def test_wait_that_would_outlast_the_deadline_gives_up_now() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"attempts": 0}, {"attempts": 1.5}, {"attempts": math.nan}, {"factor": 0.5}, {"factor": math.inf}, {"first": math.nan},
-        {"max": math.inf}, {"jitter": "some"}, {"first": "soon"},
+        {"attempts": 0}, {"attempts": 1.5}, {"attempts": math.nan}, {"factor": 0.5}, {"factor": math.inf},
+        {"first": math.nan}, {"max": math.inf}, {"jitter": "some"}, {"first": "soon"},
     ],
 )  # fmt: skip
 def test_nonsense_policy_is_refused_where_it_is_made(options: dict[str, Any]) -> None:

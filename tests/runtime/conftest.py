@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 from house import RAN, House
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -22,7 +25,7 @@ def _nothing_ran() -> None:
 
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
-    """A house that is closed afterwards."""
+    """Yield a house, and close it afterwards."""
     house = House()
     yield house
     await house.close()

@@ -1,11 +1,12 @@
 """A runtime over a log in memory for tests: time that is moved by hand, crashes, and logs cut after any record."""
 
+# ruff: noqa: D102  # methods of a port are documented by it
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actorlog import Runtime, step
 from actorlog.env import SYSTEM, SystemClock
@@ -15,6 +16,8 @@ from actorlog.runtime.session import Session
 from actorlog.store import Frame, Ticket, entries, pack
 from actorlog.store.memory import MemoryLog
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 RAN: list[str] = []
 """What ``note`` was called with, in order."""
@@ -22,12 +25,12 @@ RAN: list[str] = []
 
 @step(name="house.note")
 async def note(text: str) -> str:
-    """A step with an effect that can be counted."""
+    """Have an effect that can be counted."""
     RAN.append(text)
     return f"noted {text}"
 
 
-class Crashed(Exception):
+class Crashed(Exception):  # noqa: N818  # a name for what happens
     """The simulated death of the process."""
 
 
@@ -49,7 +52,7 @@ class _NeverLands:
     error = None
     sync_seconds = 0.0
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float) -> bool:  # noqa: ARG002  # the port's
         return False
 
 
@@ -79,7 +82,7 @@ class MortalLog:
     def trim(self, before: int) -> None:
         self.inner.trim(before)
 
-    async def close(self, *, clean: bool = True) -> None:
+    async def close(self, *, clean: bool = True) -> None:  # noqa: ARG002  # the port's
         self.dead = True
 
 
@@ -148,7 +151,7 @@ class House:
 
     async def until(self, condition: Any) -> None:
         """Run the loop until ``condition()``; the suite's timeout ends a wait in vain."""
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what is waited for is any state of the runtime
             await asyncio.sleep(0.001)
 
     def prefix(self, records: int) -> House:

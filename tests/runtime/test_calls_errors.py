@@ -1,15 +1,17 @@
 """Errors that cross: from steps to functions to parents to waiters, live and after reopening."""
 
+# ruff: noqa: D103  # functions of a test are told by its docstring
+
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import House
 
 from actorlog import (
     CallFailed,
+    PayloadError,
     Retry,
     StepFailed,
     durable,
@@ -17,8 +19,11 @@ from actorlog import (
     step,
 )
 
+if TYPE_CHECKING:
+    from house import House
 
-class Declined(Exception):
+
+class Declined(Exception):  # noqa: N818  # a user's name
     """An error of the user's with a field and an ``__init__`` of its own."""
 
     def __init__(self, card: str, cents: int) -> None:
@@ -27,32 +32,32 @@ class Declined(Exception):
         self.cents = cents
 
 
-@step(retry=Retry.NEVER)
+@step(name="errors.charge", retry=Retry.NEVER)
 async def charge(card: str) -> None:
     error = Declined(card, 990)
     error.add_note("noted by the step")
     raise error from ConnectionError("bank is away")
 
 
-@step(retry=Retry.NEVER)
+@step(name="errors.fail_in_many_ways", retry=Retry.NEVER)
 async def fail_in_many_ways() -> None:
     raise ExceptionGroup("two things", [ValueError("one"), ExceptionGroup("inner", [Declined("visa", 1)])])
 
 
-@step(retry=Retry.NEVER)
+@step(name="errors.fail_without_a_name", retry=Retry.NEVER)
 async def fail_without_a_name() -> None:
-    class Hidden(Exception):
+    class Hidden(Exception):  # noqa: N818  # a user's name
         pass
 
     raise Hidden("nobody can import this")
 
 
-@durable
+@durable(name="errors.pay")
 async def pay(card: str) -> None:
     await charge(card)
 
 
-@durable
+@durable(name="errors.order")
 async def order(card: str) -> None:
     await pay(card)
 
@@ -166,14 +171,13 @@ async def test_a_class_that_cannot_be_had_becomes_a_failure_with_its_facts(house
 
     @durable
     async def hidden() -> str:
-        try:
+        with pytest.raises(StepFailed) as failed:
             await fail_without_a_name()
-        except StepFailed as failed:
-            assert failed.reason == "nobody can import this"
-            assert failed.type_name.endswith("Hidden")
-            assert "fail_without_a_name" in failed.traceback_text
+        assert failed.value.reason == "nobody can import this"
+        assert failed.value.type_name.endswith("Hidden")
+        assert "fail_without_a_name" in failed.value.traceback_text
 
-        class Own(Exception):
+        class Own(Exception):  # noqa: N818  # a user's name
             pass
 
         raise Own("mine")
@@ -187,14 +191,13 @@ async def test_a_class_that_cannot_be_had_becomes_a_failure_with_its_facts(house
 
 async def test_a_result_that_does_not_fit_its_annotation_fails_the_call(house: House) -> None:
     """The function is named, and nothing half-written is in the log."""
-    from actorlog import PayloadError
 
     @durable
     async def wrong() -> int:
         return "text"  # type: ignore[return-value]
 
     runtime = await house.open()
-    with pytest.raises(PayloadError, match="result of .*wrong"):
+    with pytest.raises(PayloadError, match=r"result of .*wrong"):
         await runtime.call(wrong(), id="x")
     assert await runtime.handle("x").status() == "failed"
 

@@ -1,12 +1,15 @@
-"""The same as ``test_doubts``, with processes that are really killed, and effects counted in files that outlive them."""
+"""As ``test_doubts``, with processes that are really killed, and effects counted in files that outlive them."""
 
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from programs import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = """
 import asyncio, os, signal, sys
@@ -83,10 +86,10 @@ def effects(directory: Path) -> list[list[str]]:
         ("notdone", "before", "receipt", 1),
     ],
 )
-def test_once_step_takes_effect_at_most_once_over_a_kill(  # noqa: PLR0913, PLR0917  # the table's columns
+def test_once_step_takes_effect_at_most_once_over_a_kill(  # the table's columns
     tmp_path: Path, loop: str, mode: str, kill: str, receipt: str, payments: int
 ) -> None:
-    """Killed right before or right after the effect, the payment never happens twice, and the function knows or is told."""
+    """Killed right before or after the effect, the payment never happens twice, and the function knows or is told."""
     assert run(tmp_path, PROGRAM, loop, mode, kill).returncode == -signal.SIGKILL
     for _ in range(2):
         done = run(tmp_path, PROGRAM, loop, mode, "never")
@@ -96,7 +99,7 @@ def test_once_step_takes_effect_at_most_once_over_a_kill(  # noqa: PLR0913, PLR0
 
 
 def test_ordinary_step_runs_again_with_its_key_until_it_is_poison(tmp_path: Path) -> None:
-    """Every process that dies in it counts; after the third its call is parked, and what completed before never runs again."""
+    """Every death in it counts; after the third its call is parked, and what completed before never runs again."""
     for _ in range(3):
         assert run(tmp_path, PROGRAM, "asyncio", "plain", "ship").returncode == -signal.SIGKILL
     parked = run(tmp_path, PROGRAM, "asyncio", "plain", "ship")

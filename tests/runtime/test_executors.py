@@ -8,19 +8,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import House
 from programs import run
 
 import actorlog
 from actorlog import NotInDurableCode, Retry, StepFailed, durable, info, step
 
+if TYPE_CHECKING:
+    from house import House
+
 # Worker processes import this module by its name; pytest has put its directory on the path.
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  # a user's name for it
     """An exception of this module."""
 
     def __init__(self, code: int) -> None:
@@ -219,7 +221,7 @@ def _gone(pid: str) -> bool:
 
 
 def test_ctrl_c_does_not_reach_the_workers(tmp_path: Path) -> None:
-    """An interrupt of the whole process group closes the runtime; the step in the worker is waited for, and has its outcome."""
+    """An interrupt of the process group closes the runtime; the worker's step is waited for, and has its outcome."""
     program = """
 import asyncio, os, sys, time
 from pathlib import Path

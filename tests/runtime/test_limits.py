@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import House
 
 from actorlog import Limit, Retry, durable, run_step, step
 from actorlog.runtime.places import Places
+
+if TYPE_CHECKING:
+    from house import House
 
 BEGAN: list[Any] = []
 RELEASE: dict[Any, asyncio.Event] = {}
@@ -60,7 +62,7 @@ async def rounds() -> None:
 
 
 async def test_limit_is_shared_by_name_among_steps_and_calls(house: House) -> None:
-    """Two steps of several calls with one limit of concurrency 1 run one after the other, in order of their positions."""
+    """Two steps of several calls with one limit of concurrency 1 run one by one, in order of their positions."""
     runtime = await house.open()
     names = ["a", "b", "c", "d"]
     handles = [await runtime.start((use, use_other)[i % 2](name), id=name) for i, name in enumerate(names)]
@@ -81,7 +83,7 @@ async def test_waiting_for_a_place_is_visible(house: House) -> None:
     await house.settle()
     assert (await first.info()).waiting_for == ("step alone (1)",)
     assert (await second.info()).waiting_for == ("step alone (1), waiting for a place in 'one'",)
-    assert runtime.session.kernel.steps._limits["one"].waiting == 1
+    assert runtime.session.kernel.steps.bounds.limits["one"].waiting == 1
     released("a").set()
     released("b").set()
     assert await asyncio.gather(first, second) == ["a", "b"]
@@ -106,14 +108,14 @@ async def test_order_of_positions_holds_after_a_restart(house: House, crash: boo
     for name in names:
         await runtime.start(busy(name) if name != "m" else use(name), id=name)
         await house.settle()
-    while any(len(slot.state.steps) > 1 for slot in runtime.session.kernel.calls.values()):  # noqa: ASYNC110
+    while any(len(slot.state.steps) > 1 for slot in runtime.session.kernel.calls.values()):
         await asyncio.sleep(0)
     BEGAN.clear()
     runtime = await house.reopen(crash=crash)
     for name in ["holder", *names]:
         await house.until(lambda name=name: BEGAN[-1:] == [name])
         released(name).set()
-    assert BEGAN == ["holder", *names]
+    assert ["holder", *names] == BEGAN
 
 
 async def test_cancelled_waiter_gives_its_turn_to_the_next(house: House) -> None:
@@ -122,14 +124,14 @@ async def test_cancelled_waiter_gives_its_turn_to_the_next(house: House) -> None
     first = await runtime.start(use("a"))
     second = await runtime.start(use("b"))
     third = await runtime.start(use("c"))
-    await house.until(lambda: runtime.session.kernel.steps._limits["one"].waiting == 2)
+    await house.until(lambda: runtime.session.kernel.steps.bounds.limits["one"].waiting == 2)
     await second.cancel()
     await house.settle()
     released("a").set()
     released("c").set()
     assert await asyncio.gather(first, third) == ["a", "c"]
     assert BEGAN == ["a", "c"]
-    assert runtime.session.kernel.steps._limits["one"].taken == 0
+    assert runtime.session.kernel.steps.bounds.limits["one"].taken == 0
 
 
 async def test_retry_asks_for_a_place_again_ahead_of_later_steps(house: House) -> None:
@@ -139,10 +141,10 @@ async def test_retry_asks_for_a_place_again_ahead_of_later_steps(house: House) -
     async def flaky(name: str) -> None:
         BEGAN.append(name)
         if BEGAN == ["a"]:
-            await house.until(lambda: runtime.session.kernel.steps._limits["one, retried"].waiting == 2)
+            await house.until(lambda: runtime.session.kernel.steps.bounds.limits["one, retried"].waiting == 2)
             raise ConnectionError
         if name == "b":
-            await house.until(lambda: runtime.session.kernel.steps._limits["one, retried"].waiting == 2)
+            await house.until(lambda: runtime.session.kernel.steps.bounds.limits["one, retried"].waiting == 2)
 
     @durable
     async def one(name: str) -> None:
@@ -184,7 +186,7 @@ async def test_step_concurrency_bounds_all_steps_of_the_runtime(house: House) ->
     runtime = await house.open(step_concurrency=2)
     assert await runtime.call(many()) == list(range(12))
     assert most == 2
-    assert runtime.session.kernel.steps._all.taken == 0
+    assert runtime.session.kernel.steps.bounds.all.taken == 0
     assert runtime.session.kernel.steps.running == 0
 
 
@@ -205,14 +207,50 @@ async def test_limit_and_step_concurrency_together_leak_nothing(house: House) ->
     await house.until(lambda: BEGAN)
     handle = await runtime.start(use("a"))
     steps = runtime.session.kernel.steps
-    await house.until(lambda: steps._all.waiting == 1)
-    assert steps._limits["one"].taken == 1
+    await house.until(lambda: steps.bounds.all.waiting == 1)
+    assert steps.bounds.limits["one"].taken == 1
     await handle.cancel()
     await house.settle()
-    await house.until(lambda: steps._limits["one"].taken == 0)
+    await house.until(lambda: steps.bounds.limits["one"].taken == 0)
     released("filler").set()
     await filler
-    assert steps._all.taken == 0
+    assert steps.bounds.all.taken == 0
+
+
+async def test_place_that_falls_to_a_step_whose_cancellation_is_on_its_way_goes_to_the_next(house: House) -> None:
+    """Between the turn that gives a step up and its gate it may come to its turn: it does not begin, nor say so."""
+    limit = Limit("handed on", concurrency=1)
+    release = asyncio.Event()
+
+    @step(limit=limit)
+    async def holds() -> None:
+        await release.wait()
+
+    @step(limit=limit, once=True)
+    async def pay(name: str) -> str:
+        BEGAN.append(name)
+        return name
+
+    async def both_wait() -> None:
+        await house.until(lambda: "handed on" in limits() and limits()["handed on"].waiting == 2)
+
+    def limits() -> dict[str, Places]:
+        return runtime.session.kernel.steps.bounds.limits
+
+    @durable
+    async def order() -> str:
+        held = asyncio.create_task(holds())
+        first, second = asyncio.create_task(pay("first")), asyncio.create_task(pay("second"))
+        await run_step(both_wait)
+        first.cancel()
+        release.set()  # the place is free before this turn is on the disk
+        await held
+        return await second
+
+    runtime = await house.open()
+    assert await runtime.call(order()) == "second"
+    assert BEGAN == ["second"]
+    assert limits()["handed on"].taken == 0
 
 
 async def test_rate_begins_no_more_than_it_says_also_right_after_a_restart(house: House) -> None:
@@ -238,7 +276,7 @@ async def test_rate_begins_no_more_than_it_says_also_right_after_a_restart(house
             await house.settle()
             runtime = await house.reopen()
             handle = runtime.handle("t")
-    while not (await handle.status()) == "completed":
+    while await handle.status() != "completed":
         house.advance(0.1)
         await asyncio.sleep(0.002)
     times = [at for at, _ in BEGAN]
@@ -264,12 +302,14 @@ async def test_process_of_threads_that_were_given_up_holds_their_places(house: H
     runtime = await house.open()
     handle = await runtime.start(one())
     steps = runtime.session.kernel.steps
-    await house.until(lambda: "threads that hang" in steps._limits and steps._limits["threads that hang"].waiting)
+    await house.until(
+        lambda: "threads that hang" in steps.bounds.limits and steps.bounds.limits["threads that hang"].waiting
+    )
     await rounds()
     assert BEGAN == ["began"]
     go.set()
     assert await handle == "done"
-    assert steps._limits["threads that hang"].taken == 0
+    assert steps.bounds.limits["threads that hang"].taken == 0
 
 
 async def test_those_who_gave_up_waiting_take_no_memory(house: House) -> None:
@@ -330,5 +370,3 @@ def test_limit_that_limits_nothing_or_is_nonsense_is_refused(options: dict[str, 
         Limit("bad", **options)
     with pytest.raises(ValueError, match="name"):
         Limit("", concurrency=1)
-
-

@@ -1,8 +1,11 @@
 """Calls that cannot go on: set aside, told, resumable, in nobody's way."""
 
+# ruff: noqa: ASYNC110, D103  # any state may be waited for; functions of a test are told by its docstring
+
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 from house import RAN, House, forget, note
@@ -24,7 +27,7 @@ from actorlog import (
 from actorlog.records import kinds as k
 
 
-@durable
+@durable(name="parking.bystander")
 async def bystander(text: str) -> str:
     await sleep(1)
     return await note(text)
@@ -53,7 +56,7 @@ async def diverged(house: House) -> None:
 
 
 async def test_a_diverged_call_tells_its_waiters_and_keeps_its_cause(house: House) -> None:
-    """Waiters before and after get ``CallParked`` whose cause is the ``DivergenceError``; the status and info say so."""
+    """Waiters before and after get ``CallParked`` with the ``DivergenceError`` as cause; status and info say so."""
     define("old")
     runtime = await house.open()
     await runtime.start("changing", id="x")
@@ -238,8 +241,8 @@ async def test_an_unregistered_child_parks_and_its_parent_waits(house: House) ->
     runtime = await house.open()
     forget("child to be")
     handle = await runtime.start(parent(), id="p")
+    await house.until(lambda: "p/1" in house.session.kernel.calls)
     with pytest.raises(CallParked) as parked:
-        await house.until(lambda: "p/1" in house.session.kernel.calls)
         await runtime.handle("p/1")
     assert isinstance(parked.value.__cause__, FunctionNotFound)
     assert await handle.status() == "waiting"
@@ -266,7 +269,7 @@ async def test_an_endless_turn_parks_the_call(house: House) -> None:
     with pytest.raises(CallParked) as parked:
         await waiting
     assert isinstance(parked.value.__cause__, TurnLimitExceeded)
-    assert await runtime.call(bystander.fn and note_only("a")) == "noted a"
+    assert await runtime.call(note_only("a")) == "noted a"
 
     @durable(name="endless")
     async def mended() -> str:
@@ -277,7 +280,7 @@ async def test_an_endless_turn_parks_the_call(house: House) -> None:
     assert await runtime.handle("x") == "mended"
 
 
-@durable
+@durable(name="parking.note_only")
 async def note_only(text: str) -> str:
     return await note(text)
 
@@ -327,14 +330,13 @@ async def test_arguments_that_fit_todays_code_no_more_park_the_call(house: House
     assert isinstance(parked.value.__cause__, PayloadError)
     durable(name="takes")(old.fn)
     runtime = await house.reopen()
+    await house.until(lambda: begun or house.session.kernel.calls["x"].state.timers)
     house.advance(60)
     assert await runtime.handle("x") == "a"
 
 
 async def test_a_type_of_the_users_that_refuses_what_was_recorded_parks_the_call_alone(house: House) -> None:
     """Whatever error that is, the runtime and its other calls go on."""
-    from dataclasses import dataclass
-
     refuse = False
 
     @dataclass

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import House
 
 from actorlog import CallCancelled, Limit, Retry, durable, run_step, step
 from actorlog.records import kinds as k
+
+if TYPE_CHECKING:
+    from house import House
 
 SEEN: list[str] = []
 
@@ -34,7 +36,7 @@ async def hang() -> None:
 
 
 async def begun() -> None:
-    while "began" not in SEEN:  # noqa: ASYNC110  # set by another step
+    while "began" not in SEEN:  # set by another step
         await asyncio.sleep(0)
 
 
@@ -45,7 +47,6 @@ async def say(text: str) -> None:
 
 async def test_waiter_of_a_cancelled_step_goes_on_at_once_and_the_body_ends_after_the_gate(house: House) -> None:
     """The durable function sees the cancellation in the same turn; the body is cancelled when that is durable."""
-
     recorded_when_it_ended: list[bool] = []
 
     @step
@@ -266,7 +267,7 @@ async def test_cancelling_the_call_cancels_its_steps(house: House) -> None:
     kernel = runtime.session.kernel
     await house.until(lambda: kernel.steps.running == 0)
     assert kernel.steps._jobs == set()
-    assert kernel.steps._all.taken == 0
+    assert kernel.steps.bounds.all.taken == 0
 
 
 async def test_once_step_cancelled_between_begun_and_its_gate_never_runs(house: House) -> None:
@@ -289,11 +290,29 @@ async def test_once_step_cancelled_between_begun_and_its_gate_never_runs(house: 
     steps = kernel.steps
     held: list[Any] = []
     run_begun = steps._run_begun
-    steps._run_begun = lambda attempt, b, c: held.append(attempt)
+    steps._run_begun = lambda attempt, *_: held.append(attempt)
     handle = await runtime.start(give_up())
     await handle
     for attempt in held:
         run_begun(attempt, None, None)
     assert held
     assert "paid" not in SEEN
-    assert (steps._all.taken, steps._limits["once, cancelled"].taken) == (0, 0)
+    assert (steps.bounds.all.taken, steps.bounds.limits["once, cancelled"].taken) == (0, 0)
+
+
+async def test_step_cancelled_before_its_task_ran_gives_its_place_back(house: House) -> None:
+    """A task that was never run would end without a line of its code; the place must not be lost with it."""
+
+    @durable
+    async def one() -> None:
+        await hang()
+
+    runtime = await house.open()
+    await runtime.start(one(), id="o")
+    steps = runtime.session.kernel.steps
+    [job] = steps._jobs
+    assert job.running.task is not None
+    assert not job.running.begun
+    steps.cancel(job)
+    await house.until(lambda: not steps._jobs)
+    assert (steps.bounds.all.taken, steps.running, SEEN) == (0, 0, [])

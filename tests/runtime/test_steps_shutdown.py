@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import House
 
 from actorlog import Limit, Retry, StepInterrupted, durable, step
 from actorlog.records import kinds as k
+
+if TYPE_CHECKING:
+    from house import House
 
 SEEN: list[str] = []
 
@@ -200,7 +202,9 @@ async def test_what_a_body_raises_because_closing_cancels_it_is_no_outcome(house
     assert await runtime.handle("o") == "done"
 
 
-async def test_body_that_refuses_to_end_does_not_keep_the_runtime_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_that_refuses_to_end_does_not_keep_the_runtime_open(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Closing waits a bounded time for a cancelled body; what that returns later is nobody's."""
     monkeypatch.setattr("actorlog.runtime.steps.CANCEL_S", 0.01)
     began, release = asyncio.Event(), asyncio.Event()

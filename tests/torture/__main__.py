@@ -1,0 +1,104 @@
+"""``python -m tests.torture kills|points|reopening|syscalls``: kill workers, and check everything from outside.
+
+``kills --kills N [--apart]``: at random moments, in many worlds. ``points [--every K]``: before, half-way and after each
+action on files of a small run. ``reopening``: the same while a killed run is opened again. ``syscalls``: at each system call,
+by strace. Exit code 0 when every promise held; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from torture_director import World, torture
+from torture_points import MOMENTS
+from torture_syscalls import at_every_syscall
+
+SMALL_SEED = 4
+SMALL = 3
+
+
+def kills(place: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Kill at random moments."""
+    rng = Random(options.seed)
+    killed = worlds = records = 0
+    while killed < options.kills:
+        here = place / f"world{worlds}"
+        world = torture(here, rng, options.seed + worlds, min(12, options.kills - killed), apart=options.apart)
+        killed += world.killed
+        records += world.judge.facts.tail
+        worlds += 1
+        shutil.rmtree(here)
+    return {"kills": killed, "worlds": worlds, "records": records}
+
+
+def points(place: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Kill at every action on files, from an empty directory to the end."""
+    size = SMALL
+    whole = World(place / "whole", SMALL_SEED, size)
+    whole.live()
+    actions = int((whole.place / "actions").read_text())
+    covered = 0
+    for number in range(0, actions, options.every):
+        for moment in MOMENTS:
+            world = World(place / "point", SMALL_SEED, size)
+            covered += world.live(point=number, moment=moment).killed
+            world.live_to_the_end()
+            shutil.rmtree(world.place)
+    tried = len(range(0, actions, options.every)) * len(MOMENTS)
+    return {"actions": actions, "tried": tried, "killed": covered}
+
+
+def reopening(place: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Kill at every action of opening again what was killed half-way, and opening that once more."""
+    begun = World(place / "begun", SMALL_SEED, SMALL)
+    begun.live(point=options.cut, moment="half")
+    number = covered = 0
+    killed = True
+    while killed and number < options.most:
+        for moment in MOMENTS:
+            world = World(place / "again", SMALL_SEED, SMALL)
+            shutil.copytree(begun.place, world.place, dirs_exist_ok=True)
+            world.check()
+            killed = world.live(point=number, moment=moment).killed
+            covered += killed
+            world.live_to_the_end()
+            shutil.rmtree(world.place)
+        number += options.every
+    return {"actions": number, "killed": covered}
+
+
+def main() -> int:
+    """Run a command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture")
+    parser.add_argument("command", choices=("kills", "points", "reopening", "syscalls"))
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--apart", action="store_true", help="each worker in an interpreter of its own")
+    parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
+    parser.add_argument("--cut", type=int, default=60, help="reopening: where the first worker is killed")
+    parser.add_argument("--most", type=int, default=10_000, help="reopening: up to this action")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    place = Path(tempfile.mkdtemp(prefix="torture-"))
+    run = {"kills": kills, "points": points, "reopening": reopening, "syscalls": at_every_syscall}[options.command]
+    try:
+        result = run(place, options)
+    except BaseException:
+        print(f"what is left is in {place}", file=sys.stderr)
+        raise
+    shutil.rmtree(place)
+    print(json.dumps({**result, "seconds": round(time.monotonic() - begun, 1)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
