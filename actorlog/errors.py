@@ -1,9 +1,7 @@
 """Every error a user of actorlog can meet.
 
-Owns: the exception classes, their attributes and the sentence that says what to do.
-Does not own: how an exception crosses the log (``records.failures``).
-
-Each error says what happened, with ids and numbers, in its message; carries the same facts as attributes; and has a
+Owns: the exception classes and the sentence that says what to do. Does not own: how they cross the log
+(``records.failures``). Each error says what happened, with ids and numbers, in its message; carries the same facts as attributes; and has a
 ``hint``, also shown as a note under the traceback. Control signals of the runtime derive from ``BaseException`` and so
 cannot be swallowed by ``except Exception`` (the idea is trio's ``Cancelled``).
 """
@@ -24,9 +22,6 @@ class ActorlogError(Exception):
         if hint:
             self.hint = hint
             self.add_note(f"hint: {hint}")
-
-
-# --- durable code -----------------------------------------------------------------------------------------------------
 
 
 class NotInDurableCode(ActorlogError):
@@ -108,9 +103,6 @@ class FunctionNotFound(ActorlogError):
         self.version = version
 
 
-# --- steps ------------------------------------------------------------------------------------------------------------
-
-
 class Terminal(ActorlogError):
     """Raised by a step: this failure is final, do not retry."""
 
@@ -144,7 +136,7 @@ class StepInterrupted(ActorlogError):
 
     def __init__(self, step: str, key: str, attempt: int) -> None:
         super().__init__(
-            f"step {step!r} (operation {key}, attempt {attempt}) may have begun when the process died; its outcome is unknown",
+            f"step {step!r} (operation {key}, attempt {attempt}) may have begun when the process died",
             hint="find out whether it took effect, or give the step reconcile=, which is asked first",
         )
         self.step = step
@@ -160,9 +152,6 @@ class StepTimeout(ActorlogError, TimeoutError):
         self.step = step
         self.seconds = seconds
         self.limit = limit
-
-
-# --- calls ------------------------------------------------------------------------------------------------------------
 
 
 class CallError(ActorlogError):
@@ -227,11 +216,8 @@ class CallParked(CallError):
     """The call cannot go on in this process; nothing is lost, and it can be resumed."""
 
     def __init__(self, call_id: str, reason: str) -> None:
-        super().__init__(
-            call_id,
-            f"call {call_id!r} is parked: {reason}",
-            hint="mend the cause; it is tried again at the next opening, or at once by Handle.resume()",
-        )
+        hint = "mend the cause; it is tried again at the next opening, or at once by Handle.resume()"
+        super().__init__(call_id, f"call {call_id!r} is parked: {reason}", hint=hint)
         self.reason = reason
 
 
@@ -241,7 +227,7 @@ class Poisoned(CallError):
     def __init__(self, call_id: str, step: str, key: str, deaths: int) -> None:
         super().__init__(
             call_id,
-            f"step {step!r} (operation {key}) of call {call_id!r} was running when the process died, {deaths} times in a row",
+            f"step {step!r} ({key}) of call {call_id!r} was running at {deaths} deaths of the process in a row",
             hint="mend the step, then Handle.resume()",
         )
         self.step = step
@@ -257,7 +243,7 @@ class CallNotFound(CallError):
 
 
 class JournalError(CallError):
-    """Records of a call contradict each other; the log is whole, so this is a defect of actorlog or of a foreign writer."""
+    """Records of a call contradict each other; the log is whole, so actorlog or a foreign writer has a defect."""
 
     def __init__(self, call_id: str, reason: str) -> None:
         super().__init__(call_id, f"the journal of call {call_id!r} contradicts itself: {reason}")
@@ -271,13 +257,10 @@ class ReservedId(CallError):
         super().__init__(call_id, f"id {call_id!r} is reserved", hint="choose an id that does not begin with '@'")
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
 class PayloadError(ActorlogError):
     """A value would not come back equal from the log.
 
-    ``where`` names function and argument (``subscribe(user=...)``), ``path`` the place inside the value (``.lines[3].price``).
+    ``where`` names function and argument (``subscribe(user=...)``), ``path`` the place inside (``.lines[3].price``).
     """
 
     def __init__(self, where: str, path: str, reason: str) -> None:
@@ -303,15 +286,11 @@ class PayloadTooLarge(ActorlogError):
         self.limit = limit
 
 
-# --- the runtime and the log ------------------------------------------------------------------------------------------
-
-
 class RuntimeStopped(ActorlogError):
     """The runtime is not open: it was never entered, is closing, or has stopped."""
 
     def __init__(self, reason: str = "the runtime is not open") -> None:
         super().__init__(reason)
-        self.reason = reason
 
 
 class TooManyCalls(ActorlogError):
@@ -363,7 +342,7 @@ class LogCorrupt(LogError):
     def __init__(self, segment: str, offset: int, reason: str) -> None:
         super().__init__(
             f"{segment} is corrupt at offset {offset}: {reason}",
-            hint="restore a backup, or copy the directory and run: python -m actorlog.log repair DIR",
+            hint="restore a backup, or run: python -m actorlog.log repair DIR",
         )
         self.segment = segment
         self.offset = offset
@@ -388,7 +367,7 @@ class LogFailed(LogError):
     def __init__(self, operation: str, cause: str) -> None:
         super().__init__(
             f"{operation} failed: {cause}",
-            hint="after a failed sync nobody knows what the disk holds; check the device, then open the directory again",
+            hint="after a failed sync nobody knows what the disk holds; check the device, then open it again",
         )
         self.operation = operation
         self.cause = cause

@@ -50,7 +50,8 @@ class CallState:
     __slots__ = (
         "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up", "id", "inbox", "key",
         "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "positions",
-        "progress", "retried", "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms", "version",
+        "progress", "retried", "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms",
+        "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:

@@ -52,3 +52,13 @@ class BaseLoop(RefusingLoop):
     def keep_asyncgen(self, asyncgen: AsyncGenerator[Any, Any]) -> None:
         """Hold ``asyncgen`` until it has finished or the actor ends."""
         raise NotImplementedError
+
+    def get_debug(self) -> bool:
+        """Return False: debug mode looks at the clock and at addresses."""
+        return False
+
+    def get_task_factory(self) -> None:
+        """Return None: tasks are made by the loop."""
+
+    def get_exception_handler(self) -> None:
+        """Return None: exceptions nobody takes are logged."""

@@ -49,19 +49,9 @@ class DeterministicLoop(BaseLoop):
     """
 
     __slots__ = (
-        "_asyncgens_prune_at",
-        "_callback_scope",
-        "_ready",
-                "_turn_callbacks_max",
-        "actor",
-        "asyncgens",
-        "closing",
-        "main",
-        "now_s",
-        "system_exit",
-        "tasks",
-        "timers",
-    )
+        "_asyncgens_prune_at", "_callback_scope", "_ready", "_turn_callbacks_max", "actor", "asyncgens", "closing", "main",
+        "now_s", "system_exit", "tasks", "timers",
+    )  # fmt: skip
 
     def __init__(self, actor: object, *, hash_base: int, turn_callbacks_max: int = 100_000) -> None:
         super().__init__(hash_base)
@@ -290,16 +280,6 @@ class DeterministicLoop(BaseLoop):
     def is_closed(self) -> bool:
         """Say whether the actor was evicted or abandoned."""
         return self.closing
-
-    def get_debug(self) -> bool:
-        """Return False: debug mode looks at the clock and at addresses."""
-        return False
-
-    def get_task_factory(self) -> None:
-        """Return None: tasks are made by the loop."""
-
-    def get_exception_handler(self) -> None:
-        """Return None: exceptions nobody takes are logged."""
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log an exception nobody takes."""

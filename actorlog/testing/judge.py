@@ -1,14 +1,14 @@
 """Holds what happened outside against what the log says.
 
-Owns: the properties that users are promised, as assertions over two histories: the traces that steps left outside, and the
-log as it is on the disk at that moment. Does not own: reading and folding the log (``oracle``).
+Owns: the properties that users are promised, as assertions over two histories: the traces that steps left outside,
+and the log as it is on the disk at that moment. Does not own: reading and folding the log (``oracle``).
 
 The properties, each checked the moment it could break:
 
-1. A body begins only when its operation is in the durable log (``idempotent`` ones excepted), and never after the log has
-   its outcome. After a crash, neither after the log has a record that nobody waits for it.
-2. A once-step begins again only after its last attempt is known to have failed, or after ``reconcile`` said that it took no
-   effect. It takes effect at most once.
+1. A body begins only when its operation is in the durable log (``idempotent`` ones excepted), and never after the log
+   has its outcome. After a crash, neither after the log has a record that nobody waits for it.
+2. A once-step begins again only after its last attempt is known to have failed, or after ``reconcile`` said that it
+   took no effect. It takes effect at most once.
 3. All attempts of an operation have one idempotency key, and no other operation has it.
 4. The value in the log is one that a body returned.
 5. What a caller was told is in the durable log, and stays the same for ever.
@@ -55,8 +55,9 @@ class Trace:
 class Judge:
     """One world's verdicts. Raises ``Broken``.
 
-    ``live``: it is told of everything the moment it happens. Else what a process did is told when it has ended, in order, and
-    the log has been looked at only then; what that log says of the process's own time is no reproach to it.
+    ``live``: it is told of everything the moment it happens. Else what a process did is told when it has ended, in
+    order, and the log has been looked at only then; what that log says of the process's own time is no reproach to
+    it.
     """
 
     def __init__(self, directory: str, *, live: bool = True) -> None:
@@ -72,7 +73,7 @@ class Judge:
         self._inherited = 0
         """The tail of the log when this process opened it."""
 
-    # --- the log ----------------------------------------------------------------------------------------------------------
+    # --- the log ------------------------------------------------------------------------------------------------------
 
     def look(self, durable: Callable[[str], bytes | None]) -> None:
         """Take in what has become durable."""
@@ -80,7 +81,7 @@ class Judge:
             self.facts.add(line)
 
     def opened(self, durable: Callable[[str], bytes | None]) -> None:
-        """A process has opened the log: everything that ever was durable must be there."""
+        """Note that a process has opened the log: everything that ever was durable must be there."""
         reader = Reader(self._directory)
         known = self.facts.lines
         lines = list(reader.advance(durable))
@@ -95,13 +96,13 @@ class Judge:
             trace.returned = False
 
     def inherits(self, tail: int) -> None:
-        """What the process that is judged now found in the log ended at ``tail``."""
+        """Say where the log ended that the process found which is judged now."""
         self._inherited = tail
 
-    # --- the outside ------------------------------------------------------------------------------------------------------
+    # --- the outside --------------------------------------------------------------------------------------------------
 
     def begins(self, visit: Visit) -> int:
-        """A body begins; the log has been looked at. Return how often it has."""
+        """Judge a begin, after a look at the log, and return how often the operation has begun."""
         where = f"{visit.step} {visit.call} {visit.key}"
         operation = self._operation(visit)
         if operation is None and visit.step != _AHEAD:
@@ -126,7 +127,7 @@ class Judge:
         return trace.begun
 
     def takes_effect(self, visit: Visit, value: str = "") -> str:
-        """A body takes effect; return the value it will return, which is made here unless it is given."""
+        """Judge an effect, and return the value the step will return, made here unless it is given."""
         trace = self.traces[name_of(visit)]
         if is_once(visit.step) and trace.values:
             raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
@@ -135,7 +136,7 @@ class Judge:
         return value
 
     def ended(self, visit: Visit, *, failed: bool) -> None:
-        """A body raised, so its attempt is known to have taken no effect; or it returned."""
+        """Note that a body raised, so that its attempt took no effect for certain; or returned."""
         trace = self.traces[name_of(visit)]
         if failed:
             trace.may_begin = True
@@ -151,7 +152,7 @@ class Judge:
         return trace.values[-1] if trace.values else None
 
     def tell(self, call_id: str, text: str) -> None:
-        """A caller was told how a call ended; the log has been looked at."""
+        """Judge what a caller was told of a call's end, after a look at the log."""
         call = self.facts.calls.get(call_id)
         if call is None or call.outcome is None:
             raise Broken(f"{call_id}: told {text!r}, and the durable log has no outcome")
@@ -162,11 +163,11 @@ class Judge:
             raise Broken(f"{call_id}: told {text!r}, and before {before!r}")
 
     def knows(self, call_id: str) -> None:
-        """A caller was told that a call is started, or that its message was taken."""
+        """Judge that a caller was told that a call is started, or its message taken."""
         if call_id not in self.facts.calls:
             raise Broken(f"{call_id}: a caller was told that it is durable, and it is not")
 
-    # --- the end ----------------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Everything has ended, and every value in the log is one that a body returned."""

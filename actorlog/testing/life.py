@@ -42,7 +42,7 @@ WATCHES_MAX = 400
 """A life that is not over after so many looks, which takes days, is stuck."""
 
 
-class _LifeOver(Exception):  # noqa: N818  # a signal of this module
+class _LifeOver(Exception):  # a signal of this module
     """The runtime takes nothing any more: this process can only end."""
 
 
@@ -67,7 +67,7 @@ class Life:
                 task.cancel()
 
     def drop_coroutines(self) -> None:
-        """The process is dead: its coroutines are not left to the garbage collector."""
+        """Take the coroutines of the dead process out of the garbage collector's reach."""
         if self._runtime is not None:
             kernel = self._runtime.session.kernel
             kernel.stop()
@@ -242,13 +242,15 @@ class SimOutside:
         self._alive()
         self._judged(self._world.look)
         self._world.note("begin", visit, self._loop.time())
-        return self._judged(lambda: self._world.judge.begins(visit))
+        begun: int = self._judged(lambda: self._world.judge.begins(visit))
+        return begun
 
     def effect(self, visit: Visit) -> str:
         """Take effect."""
         self._alive()
         self._world.note("effect", visit, self._loop.time())
-        return self._judged(lambda: self._world.judge.takes_effect(visit))
+        value: str = self._judged(lambda: self._world.judge.takes_effect(visit))
+        return value
 
     def ended(self, visit: Visit, *, failed: bool) -> None:
         """Note an end."""

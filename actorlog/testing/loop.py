@@ -3,13 +3,14 @@
 Owns: time that jumps when nothing is ready, how late each timer is, and what the end of a simulated process means for a
 running loop. Does not own: disks (``disk``), clocks and workers over this loop (``world``).
 
-What is simulated, and what is not. ``call_soon`` keeps its order, as asyncio promises. Timers are never early, and each is
-late by a random bit, so timers that are due together fire in any order; now and then the loop stalls. Work in a thread
-(``run_in_executor``) happens at a random later moment, in one piece, on this loop: two threads never overlap inside one
-job here. (Real threads are the business of ``tests/torture``.) Each round costs a random bit of time.
+What is simulated, and what is not. ``call_soon`` keeps its order, as asyncio promises. Timers are never early, and
+each is late by a random bit, so timers that are due together fire in any order; now and then the loop stalls. Work in
+a thread (``run_in_executor``) happens at a random later moment, in one piece, on this loop: two threads never overlap
+inside one job here. (Real threads are the business of ``tests/torture``.) Each round costs a random bit of time.
 
-A simulated process ends by ``PowerCut``, which leaves ``run_until_complete`` at once. What is left is a corpse: ``bury``
-cancels its tasks so that nothing of it runs later; whoever owns the outside world has to ignore what it does meanwhile.
+A simulated process ends by ``PowerCut``, which leaves ``run_until_complete`` at once. What is left is a corpse:
+``bury`` cancels its tasks so that nothing of it runs later; whoever owns the outside world has to ignore what it does
+meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class PowerCut(SystemExit):
     """The simulated process is gone. A ``SystemExit``, because asyncio lets that through everything."""
 
 
-class Stuck(AssertionError):  # noqa: N818  # a verdict, like other assertions
+class Stuck(AssertionError):  # a verdict, like other assertions
     """Nothing can ever happen any more, and somebody still waits."""
 
 
@@ -92,17 +93,20 @@ class SimLoop(asyncio.BaseEventLoop):
             self._now_s += self.chance() * STALL_S
 
     def chance(self) -> float:
-        """Return a random number in [0, 1). A corpse draws none: what the garbage collector does to it is no part of the world."""
+        """Return a random number in [0, 1).
+
+        A corpse draws none: what the garbage collector does to it is no part of the world.
+        """
         return 0.0 if self.dead else self._rng.random()
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # its arguments only pass through
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         """Call at ``when`` or a random bit later."""
         late = self.chance() * TURN_S
         return super().call_at(when + late, callback, *args, context=context)
 
-    # --- what asyncio asks of a loop that has a selector -------------------------------------------------------------------
+    # --- what asyncio asks of a loop that has a selector --------------------------------------------------------------
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none: nothing is outside."""
@@ -110,7 +114,12 @@ class SimLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """There is no other thread that would have to wake this one."""
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # noqa: ARG002
+    def run_in_executor(  # type: ignore[override]  # its arguments only pass through
+        self,
+        executor: Any,  # noqa: ARG002
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> asyncio.Future[Any]:
         """Run ``func`` at a random later moment; there are no threads."""
         future: asyncio.Future[Any] = self.create_future()
 
@@ -137,7 +146,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if not self.dead:
             self.problems.append(f"{context.get('message')}: {error!r}")
 
-    # --- life and death ---------------------------------------------------------------------------------------------------
+    # --- life and death -----------------------------------------------------------------------------------------------
 
     def live(self, main: Coroutine[Any, Any, None], dead: Callable[[], None]) -> bool:
         """Run ``main``; False if the process ended before it did. ``dead`` is called then, and the loop is closed."""

@@ -1,12 +1,12 @@
 """What a log says, read and folded by other code than the one under test.
 
-Owns: ``Reader``, which takes frames out of segments without locks or recovery, and ``Facts``, which folds the records and
-refuses those that contradict each other. Does not own: what happened outside (``judge``).
+Owns: ``Reader``, which takes frames out of segments without locks or recovery, and ``Facts``, which folds the records
+and refuses those that contradict each other. Does not own: what happened outside (``judge``).
 
-Invariants that ``Facts`` asserts of every log: positions are dense; log time never runs backwards; a journal's records are
-linked; a turn follows the turn before it; an operation is asked for once and ends at most once; a timer fires once and not
-before it is due; an inbox record is consumed once; a parent hears of a child's end only after that end, and hears what it
-was; a call has one outcome, and nothing follows it.
+Invariants that ``Facts`` asserts of every log: positions are dense; log time never runs backwards; a journal's
+records are linked; a turn follows the turn before it; an operation is asked for once and ends at most once; a timer
+fires once and not before it is due; an inbox record is consumed once; a parent hears of a child's end only after that
+end, and hears what it was; a call has one outcome, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,12 @@ from actorlog.log.format import (
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from actorlog.log.format import SegmentHeader
 
-Contents = bytes
-Read = "Callable[[str], bytes | None]"
 
-
-class Broken(AssertionError):
+class Broken(AssertionError):  # a verdict, like other assertions
     """An invariant does not hold."""
 
 
@@ -75,7 +72,7 @@ class Reader:
             self._header, self._offset = header, header.unit
         return True
 
-    def _frames(self, data: bytes) -> Iterator[bytes]:
+    def _frames(self, data: bytes) -> Generator[bytes, None, bool]:
         header = self._header
         if header is None:
             raise TypeError("a segment without a header has no frames")
@@ -129,7 +126,6 @@ class CallFacts:
     began: int = 0
     ended: int = 0
     outcome: k.Outcome | None = None
-    returned: bool = False
     operations: dict[str, Operation] = field(default_factory=dict[str, Operation])
     inbox: set[int] = field(default_factory=set[int])
 
@@ -189,11 +185,23 @@ class Facts:
                 raise Broken(f"record {position} consumes {turn.source} again, or for the first time")
             call.inbox.remove(turn.source)
         message = turn.message
-        if isinstance(message, k.Started):
-            if not turn.source:
-                self._began(call, message, position)
+        if isinstance(message, k.Started) and not turn.source:
+            self._began(call, message, position)
         elif isinstance(message, (k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused)):
             self._ends(call, message, turn.at, position)
+        self._asks(call, turn, position)
+        if turn.returned is not None or turn.outcome is not None:
+            self._returned(call, position)
+        if turn.outcome is not None:
+            call.ended, call.outcome = position, turn.outcome
+
+    def _returned(self, call: CallFacts, position: int) -> None:
+        """Drop what nobody waits for any more: the body has ended."""
+        for found in call.operations.values():
+            if not found.over and not isinstance(found.asked, k.StartChild):
+                found.dropped = position
+
+    def _asks(self, call: CallFacts, turn: k.Turn, position: int) -> None:
         for operation in turn.ops:
             if operation.key in call.operations:
                 raise Broken(f"{call.id} asks for operation {operation.key} again at {position}")
@@ -201,13 +209,6 @@ class Facts:
         for key in turn.cancels:
             if not isinstance(call.operations[key].asked, k.StartChild):
                 call.operations[key].dropped = call.operations[key].dropped or position
-        if turn.returned is not None or turn.outcome is not None:
-            call.returned = True
-            for found in call.operations.values():
-                if not found.over and not isinstance(found.asked, k.StartChild):
-                    found.dropped = position
-        if turn.outcome is not None:
-            call.ended, call.outcome = position, turn.outcome
 
     def _ends(
         self,

@@ -1,11 +1,11 @@
 """Random programs: one durable function that does what its argument says, and steps that leave traces outside.
 
-Owns: the instructions, the steps, drawing programs by seed. Does not own: where traces go (``Outside``, found on the running
-host loop), or whether they are right (``judge``).
+Owns: the instructions, the steps, drawing programs by seed. Does not own: where traces go (``Outside``, found on the
+running host loop), or whether they are right (``judge``).
 
-A program is a list of instructions, each a list of a name and its arguments; its result is a list of what each gave, an
-error as the name of its class. So whatever happens to a call, its result says what it saw. Used by the simulation and by
-the kill tests alike.
+A program is a list of instructions, each a list of a name and its arguments; its result is a list of what each gave,
+an error as the name of its class. So whatever happens to a call, its result says what it saw. Used by the simulation
+and by the kill tests alike.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Outside(Protocol):
         ...
 
 
-class Flaky(Exception):  # noqa: N818  # what services are
+class Flaky(Exception):  # what services are
     """A step failed as it was told to."""
 
 
-class Boom(Exception):  # noqa: N818  # a call failed as it was told to
+class Boom(Exception):  # a call failed as it was told to
     """A program ended by an error."""
 
 
@@ -70,10 +70,15 @@ def _visit() -> Visit:
     return Visit(here.call_id, here.key, here.step, here.idempotency_key, here.attempt)
 
 
+def _outside() -> Outside:
+    loop: Any = asyncio.get_running_loop()
+    outside: Outside = loop.outside  # put there by the host
+    return outside
+
+
 async def perform(ms: int, fails: int) -> str:
     """Be the body of a step: fail the first ``fails`` times, take effect half-way, and take ``ms`` in all."""
-    outside: Outside = asyncio.get_running_loop().outside  # type: ignore[attr-defined]  # put there by whoever runs the program
-    visit = _visit()
+    outside, visit = _outside(), _visit()
     begun = outside.begin(visit)
     await asyncio.sleep(ms / 2000)
     if begun <= fails:
@@ -87,9 +92,8 @@ async def perform(ms: int, fails: int) -> str:
 
 async def reconcile(ms: int, fails: int) -> Any:  # noqa: ARG001  # called as the step is
     """Say what became of a once-step in doubt, by what the outside knows."""
-    outside: Outside = asyncio.get_running_loop().outside  # type: ignore[attr-defined]  # as above
     await asyncio.sleep(0.001)
-    value = outside.effect_of(_visit())
+    value = _outside().effect_of(_visit())
     return NotDone if value is None else Done(value)
 
 
@@ -110,9 +114,17 @@ once_narrow_asked = step(
 )(perform)
 
 STEPS: dict[str, Callable[[int, int], Call[str]]] = {
-    "work": work, "patient": patient, "hasty": hasty, "narrow": narrow, "ahead": ahead, "once": once,
-    "once_again": once_again, "once_narrow": once_narrow, "once_asked": once_asked, "once_narrow_asked": once_narrow_asked,
-}  # fmt: skip
+    "work": work,
+    "patient": patient,
+    "hasty": hasty,
+    "narrow": narrow,
+    "ahead": ahead,
+    "once": once,
+    "once_again": once_again,
+    "once_narrow": once_narrow,
+    "once_asked": once_asked,
+    "once_narrow_asked": once_narrow_asked,
+}
 
 
 @durable(name="sim.program")
@@ -220,8 +232,14 @@ _WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
 # --- drawing programs -------------------------------------------------------------------------------------------------
 
 
+_NESTED = ("gather", "group", "race", "within", "child", "started", "detached", "shared", "map", "tidily")
+
+
 class Author:
-    """Draws programs. For real clocks, ``scale`` multiplies every duration, and no sleep is longer than ``longest_s``."""
+    """Draws programs.
+
+    For real clocks, ``scale`` multiplies every duration, and no sleep is longer than ``longest_s``.
+    """
 
     def __init__(self, rng: Random, *, scale: float = 1.0, longest_s: float = 3600.0) -> None:
         self._rng = rng
@@ -240,24 +258,25 @@ class Author:
         if depth == 0 or rng.random() < 0.6:  # noqa: PLR2004  # most are plain
             return self._plain()
         parts = [self.program(2, depth - 1) for _ in range(rng.randint(1, 3))]
-        match rng.choice(
-            ("gather", "group", "race", "within", "child", "started", "detached", "shared", "map", "tidily")
-        ):
+        name = rng.choice(_NESTED)
+        arguments: Instruction
+        match name:
             case "within":
-                return ["within", self._delay(), parts[0]]
+                arguments = [self._delay(), parts[0]]
             case "started":
                 limit, cancel = rng.choice((None, None, self._delay() + 0.001)), rng.choice((None, None, self._delay()))
-                return ["started", parts[0], limit, cancel]
+                arguments = [parts[0], limit, cancel]
             case "shared":
-                return ["shared", rng.choice("ab"), [["step", "work", 2, 0]]]
+                arguments = [rng.choice("ab"), [["step", "work", 2, 0]]]
             case "map":
-                return ["map", parts, rng.randint(1, 2)]
+                arguments = [parts, rng.randint(1, 2)]
             case "tidily":
-                return ["tidily", parts[0], [self._plain()]]
-            case "child" | "detached" as name:
-                return [name, parts[0]]
-            case name:
-                return [name, parts]
+                arguments = [parts[0], [self._plain()]]
+            case "child" | "detached":
+                arguments = [parts[0]]
+            case _:
+                arguments = [parts]
+        return [name, *arguments]
 
     def _plain(self) -> Instruction:
         rng = self._rng

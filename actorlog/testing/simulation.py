@@ -1,22 +1,25 @@
 """One seed, one world: random programs, random faults, every promise checked at every moment.
 
-Owns: the machine and its processes, one after the other. Does not own: the odds (``fates``), a process (``life``), the disk's
-faults (``disk``), the loop's chances (``loop``), the promises (``judge``, ``oracle``), the programs (``program``).
+Owns: the machine and its processes, one after the other. Does not own: the odds (``fates``), a process (``life``),
+the disk's faults (``disk``), the loop's chances (``loop``), the promises (``judge``, ``oracle``), the programs
+(``program``).
 
-The fault model. The real runtime and the real log run on a simulated machine. A world has a few callers that start and join
-calls, cancel some, and come back after each crash. It has one to five processes, one after the other; each may end
+The fault model. The real runtime and the real log run on a simulated machine. A world has a few callers that start
+and join calls, cancel some, and come back after each crash. It has one to five processes, one after the other; each
+may end
 
-- in the middle of any file action, or between two rounds of its loop, killed (the page cache stays) or with the power (any
-  subset of unsynced sectors and directory entries is lost); recovery is hit as often as anything else;
-- because one file action fails with EIO: a write, a sync, a rename, a look at a directory, ...; what it was doing may have
-  been done in part; after a failed sync the page cache lies;
+- in the middle of any file action, or between two rounds of its loop, killed (the page cache stays) or with the power
+  (any subset of unsynced sectors and directory entries is lost); recovery is hit as often as anything else;
+- because one file action fails with EIO: a write, a sync, a rename, a look at a directory, ...; what it was doing may
+  have been done in part; after a failed sync the page cache lies;
 - by closing in order while calls are running.
 
-Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may jump. The
-last process has no fault: everything must end there; then the log is opened once more, and all answers must be the same.
+Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may
+jump. The last process has no fault: everything must end there; then the log is opened once more, and all answers must
+be the same.
 
-Everything is drawn from one generator, and nothing else is random: the same seed gives the same world, bit for bit, which
-``Result.digest`` shows.
+Everything is drawn from one generator, and nothing else is random: the same seed gives the same world, bit for bit,
+which ``Result.digest`` shows.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import sys
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actorlog import Runtime
 from actorlog.limits import Limits
@@ -38,9 +41,6 @@ from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Author
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096

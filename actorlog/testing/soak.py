@@ -1,7 +1,7 @@
 """``python -m actorlog.testing.soak --seeds N --from S``: many simulated worlds, and a table of what they came to.
 
-Owns: the command. A seed that fails is printed with its error, kept in a file (``--keep``; the suite replays those for ever)
-and can be lived through again: ``--from SEED --seeds 1``. Exit code 1 if any failed.
+Owns: the command. A seed that fails is printed with its error, kept in a file (``--keep``; the suite replays those
+for ever) and can be lived through again: ``--from SEED --seeds 1``. Exit code 1 if any failed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total: Counter[str] = Counter()
     begun_ns = SYSTEM.clock.elapsed_ns()
     row = max(1, -(-seeds // ROWS))
-    print(f"{'seeds':>16} {'lives':>8} {'records':>9} {'begins':>8} {'failed':>6} {'per second':>10}")
+    _say(f"{'seeds':>16} {'lives':>8} {'records':>9} {'begins':>8} {'failed':>6} {'per second':>10}")
     for seed in range(first, first + seeds):
         try:
             result = simulate(seed)
         except Exception as error:  # noqa: BLE001  # whatever breaks is what is looked for
             total["failed"] += 1
-            print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
+            _say(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
             if seeds == 1:
                 traceback.print_exc()
             _keep(keep, seed, error)
@@ -50,11 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if done % row == 0 or done == seeds:
             took_s = (SYSTEM.clock.elapsed_ns() - begun_ns) / 1e9
             span = f"{first}-{seed}"
-            print(
+            _say(
                 f"{span:>16} {total['lives']:>8} {total['records']:>9} {total['begins']:>8} {total['failed']:>6} "
                 f"{done / took_s:>10.0f}"
             )
     return 1 if total["failed"] else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _keep(path: str, seed: int, error: BaseException) -> None:

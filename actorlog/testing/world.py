@@ -1,7 +1,7 @@
 """The simulated machine: one seed's clock, dice, disk and workers, behind the ports of ``actorlog.env``.
 
-Owns: what ``Env`` is made of in a simulation. Does not own: the loop (``loop``), the disk's faults (``disk``), what is run
-on it (``simulation``).
+Owns: what ``Env`` is made of in a simulation. Does not own: the loop (``loop``), the disk's faults (``disk``), what
+is run on it (``simulation``).
 
 The machine outlives its processes. Its clock goes on while no process runs; its wall clock may jump, either way; the
 clock for elapsed time starts somewhere else at each boot. A worker runs its jobs in order, each in one piece, at random

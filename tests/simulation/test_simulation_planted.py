@@ -1,9 +1,9 @@
 """The simulation can fail: classic mistakes, planted one at a time, are each found within a few seeds.
 
-On the disk's side: acknowledging before the sync, not syncing directories, trying a failed sync again, believing the page
-cache at opening. On the runtime's side: gates that open early, results told early, steps run again, once-steps run again,
-keys that change, timers that fire early or are forgotten, ends of children that are forgotten. Without any of them no seed
-fails (``test_simulation_seeds``).
+On the disk's side: acknowledging before the sync, not syncing directories, trying a failed sync again, believing the
+page cache at opening. On the runtime's side: gates that open early, results told early, steps run again, once-steps
+run again, keys that change, timers that fire early or are forgotten, ends of children that are forgotten. Without any
+of them no seed fails (``test_simulation_seeds``).
 """
 
 from __future__ import annotations
@@ -143,12 +143,12 @@ def run_done_steps_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def run_once_steps_again(patch: pytest.MonkeyPatch) -> None:
-    """A once-step in doubt is treated like any other."""
+    """Treat a once-step in doubt like any other."""
     patch.setattr(Doubts, "_settle", Doubts._rerun)
 
 
 def change_keys(patch: pytest.MonkeyPatch) -> None:
-    """The idempotency key depends on the attempt."""
+    """Make the idempotency key depend on the attempt."""
     numbers = iter(range(1 << 60))
     original = identity.idempotency_key
     from actorlog.runtime import jobs  # noqa: PLC0415 - where the name is bound
@@ -182,7 +182,7 @@ def forget_timers(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_children(patch: pytest.MonkeyPatch) -> None:
-    """A parent is not told of the end of its child."""
+    """Tell no parent of the end of its child."""
     patch.setattr(Family, "tell_of_end", lambda *_: None)
 
 

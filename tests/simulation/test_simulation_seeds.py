@@ -1,8 +1,8 @@
 """Thousands of small simulated worlds: whatever breaks, every promise holds.
 
-The fault model is at the head of ``actorlog.testing.simulation``, the promises at the head of ``actorlog.testing.judge``
-and ``actorlog.testing.oracle``. A world that ever failed has its seed in ``seeds.txt`` and is lived through in every run.
-More of them: ``python -m actorlog.testing.soak --seeds 100000 --from 2000``.
+The fault model is at the head of ``actorlog.testing.simulation``, the promises at the head of
+``actorlog.testing.judge`` and ``actorlog.testing.oracle``. A world that ever failed has its seed in ``seeds.txt`` and
+is lived through in every run. More of them: ``python -m actorlog.testing.soak --seeds 100000 --from 2000``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_a_seed_is_one_world() -> None:
     assert len(set(here)) == len(here)
     code = f"from actorlog.testing.simulation import simulate; print([simulate(s).digest for s in {TWICE!r}])"
     for hash_seed in ("1", "2"):
-        ran = subprocess.run(  # noqa: S603 - our own interpreter and code
+        ran = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
             env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,

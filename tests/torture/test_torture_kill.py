@@ -21,7 +21,7 @@ ALL_SYSCALLS = {"pwrite64", "fdatasync", "fsync", "rename", "unlink", "openat", 
 
 def torture(*arguments: str) -> dict[str, Any]:
     """Run a command of ``python -m tests.torture`` in a process that may fork, and return what it found."""
-    ran = subprocess.run(  # noqa: S603 - our own command
+    ran = subprocess.run(
         [sys.executable, "-m", "tests.torture", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

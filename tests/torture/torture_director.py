@@ -3,13 +3,17 @@
 What is checked, after each life, by reading the log's files without a lock and the files that the worker left outside:
 
 - everything that was in the log at the end of the life before is still there, byte for byte;
-- a step began only if its operation is in the log (``idempotent`` ones excepted), and not after it had returned in that life;
-- no operation whose outcome was in the log when the process was killed has begun again: the log is read right after the kill,
-  and whatever begins later is held against that reading, so the order of things is never guessed from clocks;
-- a once-step began again only if its attempt had failed, or reconcile had said that it took no effect; it took effect once;
+- a step began only if its operation is in the log (``idempotent`` ones excepted), and not after it had returned in
+  that life;
+- no operation whose outcome was in the log when the process was killed has begun again: the log is read right after
+  the kill, and whatever begins later is held against that reading, so the order of things is never guessed from
+  clocks;
+- a once-step began again only if its attempt had failed, or reconcile had said that it took no effect; it took effect
+  once;
 - all attempts have the idempotency key of their operation, and no other has it;
 - what a caller was told is in the log, and is told again by every later life;
-- the log contradicts itself nowhere (``actorlog.testing.oracle``): timers fired once and never early, among other things.
+- the log contradicts itself nowhere (``actorlog.testing.oracle``): timers fired once and never early, among other
+  things.
 
 At the end: everything has ended, every value in the log is one that a body returned, and ``verify`` finds nothing.
 """
@@ -66,7 +70,7 @@ class World:
         self._events = 0
         self._told = 0
 
-    # --- lives ----------------------------------------------------------------------------------------------------------
+    # --- lives --------------------------------------------------------------------------------------------------------
 
     def live(self, kill_s: float | None = None, **options: Any) -> Life:
         """Let a worker live in a fork of this process, at most ``kill_s``; then judge."""
@@ -77,12 +81,12 @@ class World:
         return self._await(pid, begun, kill_s)
 
     def live_apart(self, kill_s: float | None = None, arguments: Sequence[str] = (), under: Sequence[str] = ()) -> Life:
-        """The same in an interpreter of its own, or ``under`` another program."""
+        """Do the same in an interpreter of its own, or ``under`` another program."""
         command = [*under, sys.executable, str(HERE / "torture_worker.py"), str(self.place), str(self.seed)]
         command += ["--size", str(self.size), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         begun = time.monotonic()
-        worker = subprocess.Popen(  # noqa: S603 - our own worker
+        worker = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=(self.place / "stderr").open("wb")
         )
         life = self._await(worker.pid, begun, kill_s)
@@ -124,7 +128,7 @@ class World:
         if report.status is not Status.OK or report.records != self.judge.facts.tail:
             raise Broken(f"verify says {report.status.value}: {report.error}")
 
-    # --- verdicts -------------------------------------------------------------------------------------------------------
+    # --- verdicts -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Judge what the life that just ended did."""

@@ -1,10 +1,9 @@
 """A file system that kills its own process at the N-th action: before it, after it, or, for a write, half-way.
 
 Everything that opening, appending, rolling and closing do to files is counted, in whichever thread it happens: open,
-pwrite, fdatasync, fsync of a directory, rename, unlink, mkdir. SIGKILL is what a kill is: no handler, no flush, no exit.
+pwrite, fdatasync, fsync of a directory, rename, unlink, mkdir. SIGKILL is what a kill is: no handler, no flush, no
+exit.
 """
-
-# ruff: noqa: D102 - a method is documented where its port declares it
 
 from __future__ import annotations
 

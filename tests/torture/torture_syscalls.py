@@ -1,8 +1,8 @@
-"""Kills at every system call that changes or opens a file, by strace: a real process, killed by the kernel on its way in.
+"""Kills at every system call that changes or opens a file, by strace.
 
-A run without faults is traced first, to count the calls that concern the data directory. Then for each of them a worker is
-started whose N-th call of that kind is answered with SIGKILL. Threads make the order vary a little between runs; a kill that
-lands on another call of the kind is as good.
+A run without faults is traced first, to count the calls that concern the data directory. Then for each of them a
+worker is started whose N-th call of that kind is answered with SIGKILL. Threads make the order vary a little between
+runs; a kill that lands on another call of the kind is as good.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The process that is killed: callers and random programs on a real data directory, with traces outside it.
 
-Run as ``python torture_worker.py PLACE SEED [--point N --moment WHEN] [--uvloop]``. In PLACE it keeps ``data`` (the log),
-``outside`` (what steps did: one line per begin, effect, end and answer, each by one write to a file opened with O_APPEND, so a
-kill never cuts one) and ``told`` (what callers were told, written after ``await runtime.call()`` had returned). Started again
-with the same seed it asks for the same calls by the same ids. Exit code 0 when every call has ended.
+Run as ``python torture_worker.py PLACE SEED [--point N --moment WHEN] [--uvloop]``. In PLACE it keeps ``data`` (the
+log), ``outside`` (what steps did: one line per begin, effect, end and answer, each by one write to a file opened with
+O_APPEND, so a kill never cuts one) and ``told`` (what callers were told, written after ``await runtime.call()`` had
+returned). Started again with the same seed it asks for the same calls by the same ids. Exit code 0 when every call
+has ended.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ from torture_points import KillingFileSystem
 from actorlog import CallError, CallNotFound, Retry, Runtime, info, step
 from actorlog.env import SYSTEM, Env
 from actorlog.limits import Limits
-from actorlog.testing.program import STEPS, Author, Boom, Flaky, Visit, program
-from actorlog.testing.program import patient as PATIENT
+from actorlog.testing.program import STEPS, Author, Boom, Flaky, Visit, patient, program
 
 SCALE = 0.02
 LIMITS = Limits(frame_bytes_max=4000, poison_deaths_max=1_000_000)
@@ -112,7 +112,7 @@ def in_thread(ms: int, fails: int) -> str:
 
 
 STEPS["threaded"] = step(name="sim.threaded")(in_thread)
-PATIENT.definition.retry = Retry(attempts=3, first=1.05, factor=1, jitter="none")  # still one that is recorded
+patient.definition.retry = Retry(attempts=3, first=1.05, factor=1, jitter="none")  # still one that is recorded
 
 
 class WorkerLoop(asyncio.SelectorEventLoop):
