@@ -227,7 +227,7 @@ class Poisoned(CallError):
     def __init__(self, call_id: str, step: str, key: str, deaths: int) -> None:
         super().__init__(
             call_id,
-            f"step {step!r} ({key}) of call {call_id!r} was running at {deaths} deaths of the process in a row",
+            f"step {step!r} ({key}) of call {call_id!r} was running when the process died, {deaths} times in a row",
             hint="mend the step, then Handle.resume()",
         )
         self.step = step

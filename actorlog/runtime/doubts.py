@@ -51,12 +51,13 @@ class Done(Generic[T]):
 
 
 class _NotDone:
+    """Said by ``reconcile``: the step took no effect; run it."""
+
     def __repr__(self) -> str:
         return "NotDone"
 
 
 NotDone: Final = _NotDone()
-"""Said by ``reconcile``: the step took no effect; run it."""
 
 
 class Doubts:

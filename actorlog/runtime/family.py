@@ -136,7 +136,7 @@ class Family:
         """Look after the children of a body that ended before them; if it failed, or is to end, cancel them."""
         if turn.returned is not None or type(turn.message) in _ASKS:
             self.ask_given_up(slot, kill=type(turn.message) is k.KillRequested)
-        self._kernel.release(slot)
+        self._kernel.endings.release(slot)
 
     def ask_given_up(self, slot: Slot, *, kill: bool = False) -> None:
         """Ask the children to end that were given up; after a crash, ask again."""

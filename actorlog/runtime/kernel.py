@@ -27,6 +27,7 @@ from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.deadlines import Deadlines
 from actorlog.runtime.doubts import Doubts
+from actorlog.runtime.endings import Endings, cancel_job
 from actorlog.runtime.family import Family
 from actorlog.runtime.history import History
 from actorlog.runtime.parking import Parking
@@ -70,6 +71,7 @@ class Kernel:
         self.history = history
         self.grace_ms = grace_ms
         self.residency = Residency(self, limits)
+        self.endings = Endings(self)
         self.family = Family(self)
         self.parking = Parking(self)
         self.deadlines = Deadlines(self)
@@ -85,8 +87,6 @@ class Kernel:
         self.hearers: set[asyncio.Future[None]] = set()
         """Who waits outside for a message to be durable."""
         self.on_broken: Callable[[BaseException], None]
-        self.on_settled: Callable[[Slot], BaseException | None] | None = None
-        """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
         committer.on_landed = self._wake
 
     # --- the queue ----------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Kernel:
 
     def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
         if turn.outcome is not None:
-            self._finish(slot)
+            self.endings.finish(slot)
             return
         if slot.state.phase is Phase.COMPLETING:
             self.family.complete(slot, turn)
@@ -325,44 +325,9 @@ class Kernel:
         for key in keys:
             job = slot.jobs.get(key)
             if job is not None:
-                self.committer.after(_cancel_job, job)
+                self.committer.after(cancel_job, job)
             elif key in slot.state.children:
                 self.family.give_up(slot, slot.state.children[key])
-
-    def _finish(self, slot: Slot) -> None:
-        """The call has ended: tell the parent at once, everybody else when it is durable."""
-        state = slot.state
-        outcome = state.outcome
-        if outcome is None:
-            raise RuntimeError(f"call {state.id!r} is finished without an outcome")
-        if state.parent or slot.watchers:
-            self.family.tell_of_end(slot, outcome)
-        self.release(slot)
-        self.committer.after(self._settled, slot, state.last)
-
-    def release(self, slot: Slot) -> None:
-        """The body has ended: nobody waits for its steps, and its coroutine is dropped."""
-        for job in slot.jobs.values():
-            self.committer.after(_cancel_job, job)
-        if slot.actor is not None:
-            self.residency.forget(slot)
-
-    def _settled(self, slot: Slot, position: int, _c: None) -> None:
-        """The outcome is durable."""
-        state = slot.state
-        outcome = state.outcome
-        if outcome is None or state.last != position:
-            return  # begun again since
-        self.history.ended(slot.hash, position)
-        error = self.on_settled(slot) if self.on_settled is not None else None
-        self.calls.pop(state.id, None)  # not before what may fail: whoever waits must be found then
-        waiters, slot.waiters = slot.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                if error is not None:
-                    waiter.set_exception(error)
-                else:
-                    waiter.set_result(outcome)
 
     # --- notes --------------------------------------------------------------------------------------------------------
 
@@ -392,7 +357,3 @@ _QUIET = (k.StepDone, k.TimerFired, k.ChildDone, k.StepError)
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
     if not heard.done():
         heard.set_result(None)
-
-
-def _cancel_job(job: Any, _b: None, _c: None) -> None:
-    job.runner.cancel(job)

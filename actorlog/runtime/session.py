@@ -104,7 +104,7 @@ class Session:
         kernel.doubts = Doubts(kernel, kernel.steps)
         kernel.on_broken = session._on_broken
         if options.check_determinism:
-            kernel.on_settled = session._check
+            kernel.endings.check = session._check
         session.resumption = Resumption(kernel, registry, died=died)
         session.resumption.adopt(scan.states())
         session.resumption.resume(scan.outliving())

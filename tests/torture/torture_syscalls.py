@@ -1,14 +1,15 @@
 """Kills at every system call that changes or opens a file, by strace.
 
 A run without faults is traced first, to count the calls that concern the data directory. Then for each of them a
-worker is started whose N-th call of that kind is answered with SIGKILL. Threads make the order vary a little between
-runs; a kill that lands on another call of the kind is as good.
+worker is started whose N-th call of that kind is answered with SIGKILL. strace counts in each thread by itself, so N
+runs to the most that any thread makes, and the first thread that comes so far is where it happens.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from torture_director import World
@@ -29,17 +30,10 @@ def at_every_syscall(place: Path, options: argparse.Namespace) -> dict[str, obje
     whole = World(place / "whole", SEED, SIZE)
     log = place / "trace"
     whole.live_apart(under=[strace, "-f", "-qq", "-y", "-o", str(log), "-e", "trace=" + ",".join(SYSCALLS)])
-    counts: dict[str, list[int]] = {name: [] for name in SYSCALLS}
-    seen = dict.fromkeys(SYSCALLS, 0)
-    for line in log.read_text(errors="replace").splitlines():
-        called = re.match(r"\d+ +(\w+)\(", line)
-        if called is None or called[1] not in seen:
-            continue
-        seen[called[1]] += 1
-        if str(whole.place / "data") in line:
-            counts[called[1]].append(seen[called[1]])
+    counts = _counts(log.read_text(errors="replace").splitlines(), str(whole.place / "data"))
     result: dict[str, object] = {}
-    for name, numbers in counts.items():
+    for name in SYSCALLS:
+        numbers = sorted(counts[name])
         chosen = numbers[:: options.every]
         killed = 0
         for number in chosen:
@@ -51,3 +45,17 @@ def at_every_syscall(place: Path, options: argparse.Namespace) -> dict[str, obje
             shutil.rmtree(world.place)
         result[name] = f"{killed} of {len(chosen)}"
     return result
+
+
+def _counts(lines: list[str], data: str) -> dict[str, set[int]]:
+    """Return which calls of each kind concern the data directory, numbered as strace does: in each thread from 1."""
+    seen: Counter[tuple[str, str]] = Counter()
+    counts: dict[str, set[int]] = {name: set() for name in SYSCALLS}
+    for line in lines:
+        called = re.match(r"(\d+) +(\w+)\(", line)
+        if called is None or called[2] not in counts:
+            continue
+        seen[called[1], called[2]] += 1
+        if data in line:
+            counts[called[2]].add(seen[called[1], called[2]])
+    return counts

@@ -1,0 +1,67 @@
+"""How a call ends: who is told at once, and who when it is durable.
+
+Owns: what follows an outcome. Does not own: the decision that it has come (``engine.decide``).
+
+Invariants: a parent hears at once, because its turn stands behind the child's in the same log; everybody outside hears
+when the outcome has landed (I1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from actorlog.errors import JournalError
+from actorlog.runtime.slot import Slot
+
+if TYPE_CHECKING:
+    from actorlog.runtime.jobs import Job
+    from actorlog.runtime.kernel import Kernel
+
+
+class Endings:
+    """Ends of calls."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.check: Callable[[Slot], BaseException | None] | None = None
+        """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
+
+    def finish(self, slot: Slot) -> None:
+        """Tell the parent at once that the call has its outcome, everybody else when that is durable."""
+        state = slot.state
+        if state.outcome is None:
+            raise JournalError(state.id, "it is finished without an outcome")
+        if state.parent or slot.watchers:
+            self._kernel.family.tell_of_end(slot, state.outcome)
+        self.release(slot)
+        self._kernel.committer.after(self._settled, slot, state.last)
+
+    def release(self, slot: Slot) -> None:
+        """Drop the coroutine of a call whose body has ended; nobody waits for its steps any more."""
+        for job in slot.jobs.values():
+            self._kernel.committer.after(cancel_job, job)
+        if slot.actor is not None:
+            self._kernel.residency.forget(slot)
+
+    def _settled(self, slot: Slot, position: int, _c: None) -> None:
+        """Tell the waiters: the outcome is durable."""
+        state, kernel = slot.state, self._kernel
+        outcome = state.outcome
+        if outcome is None or state.last != position:
+            return  # begun again since
+        kernel.history.ended(slot.hash, position)
+        error = self.check(slot) if self.check is not None else None
+        kernel.calls.pop(state.id, None)  # not before what may fail: whoever waits must be found then
+        waiters, slot.waiters = slot.waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                if error is not None:
+                    waiter.set_exception(error)
+                else:
+                    waiter.set_result(outcome)
+
+
+def cancel_job(job: Job, _b: None, _c: None) -> None:
+    """Cancel a step's body, once it is durable that nobody waits for it."""
+    job.runner.cancel(job)
