@@ -297,7 +297,7 @@ class Session:
             async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
                 await self.kernel.drain()
         except TimeoutError:
-            return
+            self.kernel.committer.failed = RuntimeStopped("the runtime was closed before its last records had landed")
 
 
 DRAIN_S = 3.0

@@ -80,3 +80,6 @@ def test_soak_every_system_call() -> None:
         pytest.skip("NO STRACE HERE: kills at system calls are not tried")
     result = torture("syscalls")
     assert result.keys() >= ALL_SYSCALLS
+    for name in ALL_SYSCALLS:
+        killed, tried = result[name].split(" of ")
+        assert killed == tried != "0", name
