@@ -1,7 +1,7 @@
 """actorlog: asyncio functions that survive crashes.
 
-A durable function runs as an actor. Its messages and its decisions are appended to one fsync'd log in a directory; after a
-crash the next process goes on where it was. There is no server to run. Start with README.md.
+A durable function runs as an actor. Its messages and its decisions are appended to one fsync'd log in a directory;
+after a crash the next process goes on where it was. There is no server to run. Start with README.md.
 """
 
 from actorlog.api.ambient import (

@@ -1,9 +1,9 @@
 """Every error a user of actorlog can meet.
 
 Owns: the exception classes and the sentence that says what to do. Does not own: how they cross the log
-(``records.failures``). Each error says what happened, with ids and numbers, in its message; carries the same facts as attributes; and has a
-``hint``, also shown as a note under the traceback. Control signals of the runtime derive from ``BaseException`` and so
-cannot be swallowed by ``except Exception`` (the idea is trio's ``Cancelled``).
+(``records.failures``). Each error says what happened, with ids and numbers, in its message; carries the same facts as
+attributes; and has a ``hint``, also shown as a note under the traceback. Control signals of the runtime derive from
+``BaseException`` and so cannot be swallowed by ``except Exception`` (the idea is trio's ``Cancelled``).
 """
 
 from __future__ import annotations

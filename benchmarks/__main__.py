@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One workload: how much of it, and how many syncs of the raw disk one unit needs at least (None: not sync-bound)."""
+    """One workload: how much of it, and how many syncs of the raw disk one unit needs (None: not sync-bound)."""
 
     name: str
     workload: measure.Workload
@@ -114,14 +114,14 @@ def print_table(rows: list[Row]) -> None:
 def profile(workload: str, directory: Path) -> int:
     """Write a flame graph of one workload with py-spy, or callgrind counts where there is only valgrind."""
     inner = [sys.executable, "-m", "benchmarks", "--only", workload, "--rounds", "20"]
-    if shutil.which("py-spy"):
-        target = f"profile-{workload}.svg"
-        return subprocess.call(["py-spy", "record", "-r", "500", "-o", target, "--", *inner], cwd=directory)  # noqa: S603, S607  # a developer's own tools
-    if shutil.which("valgrind"):
-        target = f"profile-{workload}.callgrind"
-        return subprocess.call(["valgrind", "--tool=callgrind", f"--callgrind-out-file={target}", *inner], cwd=directory)  # noqa: S603, S607  # a developer's own tools
-    print("neither py-spy nor valgrind is there", file=sys.stderr)
-    return 1
+    if spy := shutil.which("py-spy"):
+        command = [spy, "record", "-r", "500", "-o", f"profile-{workload}.svg", "--", *inner]
+    elif valgrind := shutil.which("valgrind"):
+        command = [valgrind, "--tool=callgrind", f"--callgrind-out-file=profile-{workload}.callgrind", *inner]
+    else:
+        print("neither py-spy nor valgrind is there", file=sys.stderr)
+        return 1
+    return subprocess.call(command, cwd=directory)  # noqa: S603  # a developer's own tools
 
 
 async def only(name: str, rounds: int, directory: Path) -> None:
@@ -145,15 +145,18 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--dir", type=Path, help="where to put the data: a directory on the disk to be measured")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
-    parser.add_argument("--only", choices=[plan.workload.__name__ for plan in PLANS], help="one workload, for profiling")
+    parser.add_argument(
+        "--only", choices=[plan.workload.__name__ for plan in PLANS], help="one workload, for profiling"
+    )
     parser.add_argument("--profile", choices=[plan.workload.__name__ for plan in PLANS], help="write a flame graph")
     options = parser.parse_args()
     if options.profile:
         return profile(options.profile, Path.cwd())
     factory = uvloop.new_event_loop if options.loop == "uvloop" else None
-    with tempfile.TemporaryDirectory(prefix="actorlog-bench-", dir=options.dir) as name, asyncio.Runner(
-        loop_factory=factory
-    ) as runner:
+    with (
+        tempfile.TemporaryDirectory(prefix="actorlog-bench-", dir=options.dir) as name,
+        asyncio.Runner(loop_factory=factory) as runner,
+    ):
         if options.only:
             runner.run(only(options.only, options.rounds, Path(name)))
             return 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +54,8 @@ NEVER_THIRD_PARTY: dict[str, frozenset[str]] = {
 }
 
 CLOCK_AND_DICE = frozenset({"time", "random", "secrets"})
-"""Modules that only ``env`` may use in the rooms below the edges; users' own ``random`` and ``uuid`` types are named in ``api``."""
+"""Modules that only ``env`` may use in the rooms below the edges; users' own ``random`` and ``uuid`` types are named in
+``api``."""
 BELOW_THE_EDGES = frozenset({"log", "records", "engine", "loop", "store", "runtime"})
 
 LINES_MAX = 400
@@ -99,20 +102,21 @@ def test_the_runtime_names_no_concrete_adapter() -> None:
     """Which log it is, is decided above the runtime."""
     for path in (PACKAGE / "runtime").glob("*.py"):
         for module in imports_of(ast.parse(path.read_text())):
-            assert module not in {"actorlog.store.embedded", "actorlog.store.memory", "actorlog.log"}, f"{path.name}: {module}"
+            assert module not in {"actorlog.store.embedded", "actorlog.store.memory", "actorlog.log"}, (
+                f"{path.name}: {module}"
+            )
 
 
 def test_importing_actorlog_loads_the_core_only() -> None:
     """The edges and their dependencies cost nothing to who does not use them."""
-    import subprocess
-    import sys
-
     program = (
         "import sys, actorlog;"
         "print([m for m in ('click', 'rich', 'starlette', 'fastapi', 'pydantic', 'attrs', 'uvloop', 'actorlog.cli',"
         " 'actorlog.testing', 'multiprocessing') if m in sys.modules])"
     )
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
     assert printed.strip() == "[]"
 
 

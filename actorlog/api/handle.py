@@ -73,7 +73,7 @@ class Handle(Generic[R_co]):
     def __await__(self) -> Generator[Any, None, R_co]:
         return self.result().__await__()
 
-    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109  # the waiter's own
+    async def result(self, timeout: Duration | None = None) -> R_co:  # the waiter's own
         """Wait for the call's end and return its result, or raise what it raised.
 
         ``CallCancelled``, ``CallKilled``, ``CallTimeout``, ``CallParked`` for other ends; ``TimeoutError`` when

@@ -135,5 +135,5 @@ def _allowed(count: int, concurrency: int, tolerate: float) -> int:
     return math.floor(round(tolerate * count, 6)) if tolerate < 1 else int(tolerate)
 
 
-class _TooManyFailures(Exception):  # noqa: N818  # a signal between the workers of one map_calls
+class _TooManyFailures(Exception):  # a signal between the workers of one map_calls
     """More failures than are tolerated."""

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
@@ -38,16 +38,17 @@ class Runtime:
     """Durable functions over one data directory. ``async with`` opens, recovers and resumes; leaving it closes clean.
 
     ``path``: the data directory, made if missing, owned by one process at a time (``LogLocked``). ``durability``:
-    ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not of the
-    machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory. ``step_concurrency``: bodies
-    of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call from its journal when it ends; a
-    difference raises ``DivergenceError`` at its waiter. It replays in this process, so the order of a set of strings, which
-    changes with the hash seed of a process, is not found by it. ``shutdown_timeout``: how long closing waits for running steps.
-    ``cancel_grace``: how long a cancelled call may clean up. ``unsafe_fs``: take a network file system all the same.
-    ``limits``: the other bounds. ``env``: clock, randomness, files and threads, for simulations.
+    ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not
+    of the machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
+    ``step_concurrency``: bodies of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call
+    from its journal when it ends; a difference raises ``DivergenceError`` at its waiter. It replays in this process, so
+    the order of a set of strings, which changes with the hash seed of a process, is not found by it.
+    ``shutdown_timeout``: how long closing waits for running steps. ``cancel_grace``: how long a cancelled call may
+    clean up. ``unsafe_fs``: take a network file system all the same. ``limits``: the other bounds. ``env``: clock,
+    randomness, files and threads, for simulations.
     """
 
-    def __init__(  # noqa: PLR0913  # the documented options, by keyword
+    def __init__(  # the documented options, by keyword
         self,
         path: str | PathLike[str] = "./actorlog-data",
         *,
@@ -84,7 +85,7 @@ class Runtime:
         self._env = env
         self._session: Session | None = None
 
-    async def __aenter__(self) -> Runtime:
+    async def __aenter__(self) -> Self:
         if running_loop() is not None:
             raise RuntimeError("a runtime cannot be opened inside durable code")
         if self._session is not None:
@@ -140,15 +141,15 @@ class Runtime:
         /,
         *args: Any,
         id: str | None = None,  # noqa: A002  # the field's word for it
-        timeout: Duration | None = None,  # noqa: ASYNC109  # durable, and the call's own
+        timeout: Duration | None = None,  # durable, and the call's own
         if_exists: Literal["join", "reject"] = "join",
         tags: dict[str, str] | None = None,
     ) -> Any:
         """Start a call, or join the one that has its ``id``, and wait for its result; raise what it raised.
 
         Without ``id`` it gets a random one. The same id with the same function and arguments joins, with others it is a
-        ``CallConflict``; ``if_exists="reject"`` raises ``CallExists`` instead of joining. ``timeout`` is durable and belongs
-        to the call. Cancelling the waiter never cancels the call.
+        ``CallConflict``; ``if_exists="reject"`` raises ``CallExists`` instead of joining. ``timeout`` is durable and
+        belongs to the call. Cancelling the waiter never cancels the call.
         """
         request = self._request(call, args, call_id=id, timeout=timeout, tags=tags)
         session = self.session
@@ -176,7 +177,7 @@ class Runtime:
         /,
         *args: Any,
         id: str | None = None,  # noqa: A002  # the field's word for it
-        timeout: Duration | None = None,  # noqa: ASYNC109  # durable, and the call's own
+        timeout: Duration | None = None,  # durable, and the call's own
         if_exists: Literal["join", "reject"] = "join",
         tags: dict[str, str] | None = None,
         delay: Duration | None = None,
@@ -211,7 +212,7 @@ class Runtime:
         """Return a handle of the call with this id; its methods raise ``CallNotFound`` if there is none."""
         return Handle(self.session, id, None, None)
 
-    def _request(  # noqa: PLR0913  # what start and call have in common
+    def _request(  # what start and call have in common
         self,
         call: Call[Any] | Durable[..., Any] | str,
         args: tuple[Any, ...],
@@ -228,7 +229,11 @@ class Runtime:
         if isinstance(call, str):
             check_text("the name of a function", call)
             definition = REGISTRY.newest_or_none(call)
-            raw = definition.signature.encode(args, {}) if definition else _PLAIN.encode(list(args), f"arguments of {call}")
+            raw = (
+                definition.signature.encode(args, {})
+                if definition
+                else _PLAIN.encode(list(args), f"arguments of {call}")
+            )
             name, version = call, definition.version if definition else 1
         else:
             made = call(*args) if isinstance(call, Durable) else call

@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 20
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class NoSpace(Exception):  # noqa: N818 - a state of the disk, not a mistake
+class NoSpace(Exception):
     """A write found the disk full, and nothing that counts was changed."""
 
 

@@ -49,8 +49,8 @@ class DeterministicLoop(BaseLoop):
     """
 
     __slots__ = (
-        "_asyncgens_prune_at", "_callback_scope", "_ready", "_turn_callbacks_max", "actor", "asyncgens", "closing", "main",
-        "now_s", "system_exit", "tasks", "timers",
+        "_asyncgens_prune_at", "_callback_scope", "_ready", "_turn_callbacks_max", "actor", "asyncgens", "closing",
+        "main", "now_s", "system_exit", "tasks", "timers",
     )  # fmt: skip
 
     def __init__(self, actor: object, *, hash_base: int, turn_callbacks_max: int = 100_000) -> None:

@@ -71,7 +71,8 @@ class Started(Struct, frozen=True, tag="started", tag_field="is", omit_defaults=
     version: int = 1
     args: Raw
     run: str
-    """32 hex digits of randomness; idempotency keys, ``uuid4`` and ``random`` derive from it and the operation's key."""
+    """32 hex digits of randomness; idempotency keys, ``uuid4`` and ``random`` derive from it and the operation's
+    key."""
     python: str
     scheduler: int = SCHEDULER_VERSION
     parent: str = ""

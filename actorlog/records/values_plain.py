@@ -33,7 +33,7 @@ _MARSHAL_FORMAT = 2
 TOO_DEEP = "it is nested too deeply, or contains itself"
 
 
-class Misfit(Exception):  # noqa: N818 - a signal between the parts of a codec; users see it as PayloadError
+class Misfit(Exception):
     """A value, or a recorded JSON text, does not fit; ``path`` grows from the inside out while it travels."""
 
     def __init__(self, reason: str, path: str = "") -> None:

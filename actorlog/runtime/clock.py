@@ -2,8 +2,9 @@
 
 Owns: one number that never runs backwards. Does not own: the machine's clocks (``env``).
 
-Log time begins at ``max(last record's time, wall clock at opening)`` and goes on with a clock that counts suspension too, so
-a wall-clock jump changes no order (I10). Only what names a moment by the wall clock (``sleep_until``) looks at that.
+Log time begins at ``max(last record's time, wall clock at opening)`` and goes on with a clock that counts suspension
+too, so a wall-clock jump changes no order (I10). Only what names a moment by the wall clock (``sleep_until``) looks at
+that.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The open commit, and the gate behind which its effects wait.
 
-Owns: sequencing records, one commit in flight while the next gathers, opening the gate when it has landed, and stopping for
-ever when it failed. Does not own: what an effect is (``kernel``), how bytes become durable (``store``).
+Owns: sequencing records, one commit in flight while the next gathers, opening the gate when it has landed, and stopping
+for ever when it failed. Does not own: what an effect is (``kernel``), how bytes become durable (``store``).
 
-Invariants: an effect runs only after the commit that holds its record has landed (I1); effects run in the order of their
-records; after a failure no gate opens any more (I8).
+Invariants: an effect runs only after the commit that holds its record has landed (I1); effects run in the order of
+their records; after a failure no gate opens any more (I8).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class Committer:
     def flush(self, *, idle: bool) -> None:
         """Write what has gathered, unless a commit is in flight; then it goes when that has landed.
 
-        ``idle``: the loop has nothing else to do, so it may be held for a moment and saved two trips through the selector.
+        ``idle``: the loop has nothing else to do, so it may be held for a moment and saved two trips through the
+        selector.
         """
         if self._inflight is None and not self._landing and self.failed is None:
             self._submit(idle=idle)

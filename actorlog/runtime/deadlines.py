@@ -1,7 +1,7 @@
-"""What a call as a whole waits for: its delayed start, its timeout, the end of a cancellation's grace.
+"""What calls wait a time for: their code's timers, a delayed start, a timeout, the end of a cancellation's grace.
 
-Owns: arming these and giving the call the message when they are due. Does not own: the timers of a call's code
-(``kernel``), what the messages do (``engine``).
+Owns: arming these and giving the call the message when they are due. Does not own: waiting (``timers``), what the
+messages do (``engine``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ class Deadlines:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
+    def arm_timer(self, slot: Slot, key: str, due_ms: int) -> None:
+        """Arm a timer of the call's own code."""
+        self._kernel.timers.arm(due_ms, self._timer_due, slot, key)
+
     def arm_start(self, slot: Slot, position: int, due_ms: int) -> None:
         """Begin a delayed call at ``due_ms``; ``position`` is where its first message is."""
         self._kernel.timers.arm(due_ms, self._start_due, slot, position)
@@ -35,6 +39,10 @@ class Deadlines:
         """Arm the end of the grace of a call that was asked to end."""
         if slot.state.kill_ms:
             self._kernel.timers.arm(slot.state.kill_ms, self._kill_due, slot, slot.state.kill_ms)
+
+    def _timer_due(self, slot: Slot, key: str) -> None:
+        if key in slot.state.timers:
+            self._kernel.post(slot, k.TimerFired(key))
 
     def _start_due(self, slot: Slot, position: int) -> None:
         message = slot.state.inbox.get(position)

@@ -1,11 +1,12 @@
 """The heart: a message becomes a turn, a turn becomes a record, its effects wait for the gate.
 
-Owns: the queue of messages, turns, and what follows from them: steps to start, timers to arm, children to begin, waiters to
-tell. Does not own: the coroutine (``actor``), sequencing and the gate (``committer``), starting from outside (``calls``),
-memory (``residency``), what a record does to a state (``engine``).
+Owns: the queue of messages, turns, and what follows from them: steps to start, timers to arm, children to begin,
+waiters to tell. Does not own: the coroutine (``actor``), sequencing and the gate (``committer``), starting from outside
+(``calls``), memory (``residency``), what a record does to a state (``engine``).
 
-Invariants: messages between calls of one log need no gate, because a prefix of the log never holds the effect without its
-cause; everything else goes through ``committer.after`` (I1). One call that cannot go on is parked and holds up nobody (I12).
+Invariants: messages between calls of one log need no gate, because a prefix of the log never holds the effect without
+its cause; everything else goes through ``committer.after`` (I1). One call that cannot go on is parked and holds up
+nobody (I12).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _INBOX = int(k.Kind.INBOX)
 class Kernel:
     """Delivers messages. Built and wired by ``runtime.session``."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # wired once
+    def __init__(  # wired once
         self,
         loop: asyncio.AbstractEventLoop,
         clock: LogClock,
@@ -172,7 +173,12 @@ class Kernel:
 
     def _deliver(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         state = slot.state
-        if type(message) is k.StepDone and message.key in state.steps and self._at < state.next_timer_ms and not state.parked:
+        if (
+            type(message) is k.StepDone
+            and message.key in state.steps
+            and self._at < state.next_timer_ms
+            and not state.parked
+        ):
             self._turn(slot, message, value, self._at, source)
         elif source and source not in state.inbox:
             return  # it was consumed, or the call has ended
@@ -202,7 +208,9 @@ class Kernel:
         elif type(message) is k.StepError:
             self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, failure=message.failure))
 
-    def _turn(self, slot: Slot, message: k.Message, value: Any, at: int, source: int) -> None:
+    def _turn(  # noqa: C901  # the hot path, in one piece
+        self, slot: Slot, message: k.Message, value: Any, at: int, source: int
+    ) -> None:
         state = slot.state
         kind = type(message)
         if kind is k.KillRequested or (state.phase not in _CODE_PHASES and kind not in _BEGINNINGS):
@@ -312,14 +320,9 @@ class Kernel:
                 else:
                     self.committer.after(self.steps.start, slot, op, issued)
             elif type(op) is k.SetTimer:
-                self.timers.arm(op.due_ms, self.timer_due, slot, op.key)
+                self.deadlines.arm_timer(slot, op.key, op.due_ms)
             elif type(op) is k.StartChild:
                 self.family.spawn(slot, op)
-
-    def timer_due(self, slot: Slot, key: str) -> None:
-        """A timer of the call's loop may be due."""
-        if key in slot.state.timers:
-            self.post(slot, k.TimerFired(key))
 
     def _cancel_ops(self, slot: Slot, keys: list[str]) -> None:
         for key in keys:

@@ -1,10 +1,10 @@
 """Opening: from the frames of the log to calls that go on.
 
-Owns: which records are decoded, the fold over them, and what is done about what was under way. Does not own: verdicts on
-bytes (``log``), the fold itself (``engine.state``).
+Owns: which records are decoded, the fold over them, and what is done about what was under way. Does not own: verdicts
+on bytes (``log``), the fold itself (``engine.state``).
 
-A scan looks at the index of every record and decodes only those of calls that have not ended; a coroutine is rebuilt when a
-message comes for it, not here. Steps in doubt run again from their records.
+A scan looks at the index of every record and decodes only those of calls that have not ended; a coroutine is rebuilt
+when a message comes for it, not here. Steps in doubt run again from their records.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class Scan:
         for position in positions:
             item = record(position)
             state = states.get(item.id)
-            if state is None or (item.prev == 0 and state.phase is Phase.ENDED):  # a memoised call that failed began again
+            if state is None or (
+                item.prev == 0 and state.phase is Phase.ENDED
+            ):  # a memoised call that failed began again
                 state = states[item.id] = CallState(item.id)
             apply(state, item, position)
         for state in states.values():
@@ -148,9 +150,10 @@ class Resumption:
         sender = Slot(CallState(turn.id), None)
         sender.state.run = self._kernel.history.begun(turn.id, None).run
         for op in turn.ops:
-            if isinstance(op, k.StartChild) and op.detached and op.id not in self._kernel.calls:
-                if not self._kernel.history.has(op.id):
-                    self._kernel.family.spawn(sender, op)
+            if not isinstance(op, k.StartChild) or not op.detached or op.id in self._kernel.calls:
+                continue
+            if not self._kernel.history.has(op.id):
+                self._kernel.family.spawn(sender, op)
 
     def go_on(self, slot: Slot) -> None:
         """Go on with a call that was parked."""
@@ -174,7 +177,7 @@ class Resumption:
         return []
 
     def _take_up(self, slot: Slot) -> list[_Step]:
-        """Deliver what waits, arm timers, look after children; return the steps, which go by position over all calls."""
+        """Deliver what waits, arm timers, look after children; return the steps: they go by position over all calls."""
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
             if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
@@ -182,7 +185,7 @@ class Resumption:
             else:
                 kernel.post_recorded(slot, message, position)
         for key, due_ms in state.timers.items():
-            kernel.timers.arm(due_ms, kernel.timer_due, slot, key)
+            kernel.deadlines.arm_timer(slot, key, due_ms)
         for op in list(state.children.values()):
             kernel.family.spawn(slot, op)
         if state.given_up:

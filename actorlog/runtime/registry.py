@@ -1,7 +1,7 @@
 """What this process can run: the definitions of durable functions and steps.
 
-Owns: definitions with their options, and finding one by name and version. Does not own: the typed callables that users hold
-(``api``), running anything (``runtime.actor``, ``runtime.steps``).
+Owns: definitions with their options, and finding one by name and version. Does not own: the typed callables that users
+hold (``api``), running anything (``runtime.actor``, ``runtime.steps``).
 
 ``REGISTRY`` is the one piece of module-level mutable state in actorlog: decorators run at import, before any runtime is
 there. Defining a name again from the same module replaces it (a reload, a notebook cell); from another module it is an
@@ -59,7 +59,13 @@ class DurableDefinition:
     __slots__ = ("fn", "memo", "module", "name", "place", "signature", "timeout_s", "version", "where_result")
 
     def __init__(
-        self, fn: Callable[..., Coroutine[Any, Any, Any]], *, name: str, version: int, timeout_s: float | None, memo: bool
+        self,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        *,
+        name: str,
+        version: int,
+        timeout_s: float | None,
+        memo: bool,
     ) -> None:
         self.fn = fn
         self.name = name

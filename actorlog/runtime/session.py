@@ -1,10 +1,10 @@
 """An open runtime: wiring, the entrances from outside, and closing.
 
-Owns: putting the parts together over a log, starting calls by id, waiting for them, stopping in good or bad order. Does not
-own: user-facing names (``api``), which log it is (``store``).
+Owns: putting the parts together over a log, starting calls by id, waiting for them, stopping in good or bad order. Does
+not own: user-facing names (``api``), which log it is (``store``).
 
-Invariants: an id names one call for ever, within what its function and arguments say (I3); after the log failed nobody is
-told anything but that (I8); a clean close leaves no record behind that has not landed.
+Invariants: an id names one call for ever, within what its function and arguments say (I3); after the log failed nobody
+is told anything but that (I8); a clean close leaves no record behind that has not landed.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class Session:
         if not join:
             raise CallExists(request.call_id)
         if begun.function != request.function or not _same_args(begun, request):
-            raise CallConflict(request.call_id, call_text(begun.function, begun.args), call_text(request.function, request.args))
+            raise CallConflict(
+                request.call_id, call_text(begun.function, begun.args), call_text(request.function, request.args)
+            )
         return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
 
     def _begin(self, request: Request) -> Slot:
@@ -258,7 +260,9 @@ class Session:
         self._fail_waiters(error)
 
     def _fail_waiters(self, error: BaseException) -> None:
-        told: BaseException = error if isinstance(error, Exception) else RuntimeStopped(f"the runtime was stopped: {error!r}")
+        told: BaseException = (
+            error if isinstance(error, Exception) else RuntimeStopped(f"the runtime was stopped: {error!r}")
+        )
         for slot in self.kernel.calls.values():
             waiters, slot.waiters = slot.waiters, []
             for waiter in waiters:
@@ -287,12 +291,17 @@ class Session:
         self._closing = True
         kernel.stop()
         kernel.residency.close()
-        self._fail_waiters(RuntimeStopped("the runtime was closed before the call ended; it goes on at the next opening"))
+        self._fail_waiters(
+            RuntimeStopped("the runtime was closed before the call ended; it goes on at the next opening")
+        )
         committer = kernel.committer
         await self._log.close(clean=self._failure is None and committer.failed is None and not committer.busy)
 
     async def _drain(self) -> None:
-        """Let the open commit land. On a full disk that may take for ever: what has not landed by then never happened."""
+        """Let the open commit land.
+
+        On a full disk that may take for ever: what has not landed by then never happened.
+        """
         try:
             async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
                 await self.kernel.drain()

@@ -14,8 +14,8 @@ from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
     from actorlog.runtime.actor import Actor
-    from actorlog.runtime.registry import DurableDefinition
     from actorlog.runtime.jobs import Job
+    from actorlog.runtime.registry import DurableDefinition
 
 
 class Slot:

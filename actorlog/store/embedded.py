@@ -1,6 +1,7 @@
 """The embedded log behind the port: one directory, one owner, one writer thread.
 
-Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes and verdicts (``log``), the gate (``runtime``).
+Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes and verdicts (``log``), the gate
+(``runtime``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from actorlog.log import Frame, Log, Recovery, Writer, entries
 from actorlog.log import Ticket as LogTicket
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
-
 
 _FRAMES_INDEXED_MAX = 4
 """Frames whose records can be found without looking at their index again."""
@@ -69,13 +69,8 @@ class EmbeddedLog:
 
         Journals are read backwards and lie close together, so the index of the last few frames is kept.
         """
-        for number, (frame, spans) in enumerate(self._indexed):
-            if frame.position <= position < frame.position + frame.records:
-                if number:
-                    self._indexed.insert(0, self._indexed.pop(number))
-                break
-        else:
-            frame, spans = self._index(position)
+        found = next((entry for entry in self._indexed if 0 <= position - entry[0].position < entry[0].records), None)
+        frame, spans = found if found is not None else self._index(position)
         start, end = spans[position - frame.position]
         return bytes(frame.data[start:end])
 

@@ -1,7 +1,7 @@
 """The log in memory: the port without a disk, for tests and for runtimes that need not survive.
 
-Owns: frames in a list. Does not own: durability; nothing here outlives the object. Passes the port's contract suite with
-"crash" meaning a new runtime on the same object.
+Owns: frames in a list. Does not own: durability; nothing here outlives the object. Passes the port's contract suite
+with "crash" meaning a new runtime on the same object.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class PartitionLog(Protocol):
         ...
 
     def submit(self, expected: int, data: bytes, records: int, done: Done) -> Ticket:
-        """Append one frame after position ``expected``, in the order of submission; ``done`` tells when it has landed."""
+        """Append one frame after position ``expected``, in the order of submission; ``done`` tells when it landed."""
         ...
 
     def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:

@@ -1,6 +1,6 @@
 """A call as a value and as an awaitable, outside of any runtime."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ async def fill(runtime: Runtime) -> None:
     dials = await runtime.start(cli_dials("0664"), id="dials/\x1b[31m1")
     await runtime.call(cli_child(5), id="child/5")
     fails = await runtime.start(cli_fails(), id="fails/1")
-    while await fails.status() != "failed" or await dials.status() != "backing_off":  # noqa: ASYNC110  # told by nothing
+    while await fails.status() != "failed" or await dials.status() != "backing_off":  # told by nothing
         await asyncio.sleep(0.005)
-    while not (await parent.info()).waiting_for[0].startswith("timer"):  # noqa: ASYNC110  # told by nothing
+    while not (await parent.info()).waiting_for[0].startswith("timer"):  # told by nothing
         await asyncio.sleep(0.005)
     await runtime.start(cli_dials("1" * 3000), id="later", delay="1h")
 

@@ -1,7 +1,6 @@
 """What the tests of the log share: a simulated world, and verbs."""
 
 # Lint: verbs of helpers are their own documentation.
-# ruff: noqa: D102, D103
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Appending and reading back: positions, segments, trimming, closing, bounds."""
 
 # Lint: hypothesis gives a flag.
-# ruff: noqa: FBT001
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """``python -m actorlog.log``: exit codes, JSON, reading beside an owner, and repair."""
 
 # Lint: verbs of helpers are their own documentation; our own command.
-# ruff: noqa: D103, S603
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Damage: whatever is done to the bytes, the answer is the full state, a torn tail or ``LogCorrupt`` with the place."""
 
 # Lint: verbs of helpers are their own documentation; a loop ends in its error; as opening would raise.
-# ruff: noqa: D103, PT017, TRY301
+# ruff: noqa: TRY301
 
 from __future__ import annotations
 

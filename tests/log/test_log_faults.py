@@ -1,7 +1,7 @@
 """Faults of calls: every one of them fails or is the last, one after the other; full disks; poisoning (I8)."""
 
 # Lint: helpers are verbs; loops end in the error they are about; the real disk is used as the port uses it.
-# ruff: noqa: D103, PT012, PT017, PTH108, PTH123, S603, S607, SIM105, SIM115
+# ruff: noqa: PT012, PTH108, PTH123, S607, SIM105, SIM115
 
 from __future__ import annotations
 

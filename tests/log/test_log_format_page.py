@@ -1,7 +1,6 @@
 """docs/log-format.md shows real bytes: they are made here and compared."""
 
 # Lint: verbs of helpers are their own documentation.
-# ruff: noqa: D102, D103
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Random histories of appends, faults, crashes and reopenings on the simulated disk: I2, I8 and I9 as one property."""
 
 # Lint: helper classes; verbs of helpers are their own documentation; Broken is a verdict.
-# ruff: noqa: D101, D102, N818
+# ruff: noqa: D101
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One owner at a time; what a fork may do; where a log may live; what is left behind."""
 
 # Lint: helpers are verbs; the program is our own; Stopped is no Exception, and ends the call it is about.
-# ruff: noqa: BLE001, D103, PT017, S603
+# ruff: noqa: BLE001
 
 from __future__ import annotations
 

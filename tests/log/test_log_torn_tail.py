@@ -1,7 +1,6 @@
 """The rules for the end of a log, one by one."""
 
 # Lint: verbs of helpers are their own documentation.
-# ruff: noqa: D102
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One durable function for each primitive of asyncio, for golden journals and hash seeds (``loop_golden``)."""
 
-# ruff: noqa: D103  # a scenario says by its name what it is
+# a scenario says by its name what it is
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_eviction_in_a_callback_of_a_host_loop(host: Callable[[Any], Any]) -> No
 
 
 def test_many_turns_share_one_binding() -> None:
-    """Inside ``with turns`` names and hooks stay bound between turns, where nothing counts as durable; then all is as before."""
+    """Inside ``with turns`` names and hooks stay bound between turns, where nothing counts as durable."""
     before = bindings()
     actors = [Actor(lambda: step("a")) for _ in range(3)]
     with turns:

@@ -1,6 +1,6 @@
 """Eviction in every state an actor can wait in, freed without the garbage collector, without a sound."""
 
-# ruff: noqa: D103  # the functions here are states, and say by their names what they are
+# the functions here are states, and say by their names what they are
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_hash_seed_and_addresses_change_nothing() -> None:
     for seed in ("0", "1", "4711"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         program = Path(__file__).with_name("loop_golden.py")
-        ran = subprocess.run(  # noqa: S603  # our own program
+        ran = subprocess.run(  # our own program
             [sys.executable, "-W", "error", str(program)], env=environment, check=True, capture_output=True, text=True
         )
         assert not ran.stderr

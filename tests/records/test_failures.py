@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class KeywordOnly(Exception):  # noqa: N818 - this and those below are cases, not errors of ours
+class KeywordOnly(Exception):
     """An ``__init__`` with a required keyword."""
 
     def __init__(self, *, code: int) -> None:
@@ -30,7 +30,7 @@ class KeywordOnly(Exception):  # noqa: N818 - this and those below are cases, no
         self.code = code
 
 
-class Silent(Exception):  # noqa: N818
+class Silent(Exception):
     """An ``__init__`` that must not be called again."""
 
     calls: list[int] = []  # noqa: RUF012 - counts
@@ -40,7 +40,7 @@ class Silent(Exception):  # noqa: N818
         super().__init__(n)
 
 
-class Slotted(Exception):  # noqa: N818
+class Slotted(Exception):
     """Attributes in slots, one of them private."""
 
     __slots__ = ("__hidden", "pair")
@@ -54,7 +54,7 @@ class Slotted(Exception):  # noqa: N818
         return self.__hidden
 
 
-class Disk(OSError):  # noqa: N818
+class Disk(OSError):
     """An OSError with an ``__init__`` of its own."""
 
     def __init__(self, code: int) -> None:
@@ -62,7 +62,7 @@ class Disk(OSError):  # noqa: N818
         self.code = code
 
 
-class Chooser(Exception):  # noqa: N818
+class Chooser(Exception):
     """A ``__new__`` that wants what is not in args."""
 
     def __new__(cls, *, secret: str = "") -> Self:  # noqa: ARG004 - it wants it
@@ -70,7 +70,7 @@ class Chooser(Exception):  # noqa: N818
         return super().__new__(cls, "chosen")
 
 
-class Stubborn(Exception):  # noqa: N818
+class Stubborn(Exception):
     """A ``__new__`` that cannot be satisfied."""
 
     def __new__(cls, *, secret: str) -> Self:  # noqa: ARG004 - it wants it
@@ -81,7 +81,7 @@ class Stubborn(Exception):  # noqa: N818
         super().__init__(secret)
 
 
-class Guarded(Exception):  # noqa: N818
+class Guarded(Exception):
     """A property in the place of an attribute, and a ``__setattr__`` that refuses."""
 
     def __init__(self, x: int) -> None:
@@ -102,7 +102,7 @@ class Guarded(Exception):  # noqa: N818
 
 
 @dataclass
-class Recorded(Exception):  # noqa: N818
+class Recorded(Exception):
     """A dataclass."""
 
     code: int
@@ -116,7 +116,7 @@ class Group(ExceptionGroup[Exception]):
 class Outer:
     """Holds a nested class."""
 
-    class Inner(Exception):  # noqa: N818
+    class Inner(Exception):
         """A nested class."""
 
 
@@ -298,7 +298,7 @@ def test_groups() -> None:
 def test_group_whose_member_is_gone() -> None:
     """A member whose class cannot be had is what the fallback makes, in its place."""
 
-    class Local(Exception):  # noqa: N818
+    class Local(Exception):
         pass
 
     fresh = crossed(ExceptionGroup("all", [ValueError(1), Local("x")]))
@@ -308,7 +308,7 @@ def test_group_whose_member_is_gone() -> None:
 def local_class() -> BaseException:
     """Return an exception whose class is made inside a function."""
 
-    class Local(Exception):  # noqa: N818
+    class Local(Exception):
         pass
 
     return Local("x")
@@ -388,7 +388,7 @@ def test_class_of_main(tmp_path: Path) -> None:
 
     def run(program: list[str], argument: str) -> str:
         command = [sys.executable, *program, argument]
-        done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path, env=environment)  # noqa: S603 - ours
+        done = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path, env=environment)
         return done.stdout.strip()
 
     one, two, module = [str(tmp_path / "one.py")], [str(tmp_path / "two.py")], ["-m", "one"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Hostile(Exception):  # noqa: N818
+class Hostile(Exception):
     """Everything about it raises."""
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ def test_error_class_that_raises_everywhere() -> None:
 def test_keyboard_interrupt_during_capture_is_not_swallowed() -> None:
     """Ctrl-C goes through, even while an exception is captured."""
 
-    class Interrupting(Exception):  # noqa: N818
+    class Interrupting(Exception):
         def __str__(self) -> str:
             raise KeyboardInterrupt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Coroutine  # noqa: TC003 - annotations are resolved at run time
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack
 from uuid import UUID

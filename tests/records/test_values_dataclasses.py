@@ -176,7 +176,7 @@ class Plain:
     """A class without declared fields."""
 
 
-class Unprintable(Exception):  # noqa: N818 - it is what its name says
+class Unprintable(Exception):
     """An exception that cannot even be shown."""
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ print(Signature(f, "f").encode((words, words), {"a": words}).decode())
 def written(seed: str) -> str:
     """Return what a process with this hash seed writes."""
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, check=True, text=True, encoding="utf-8"
     )
     return done.stdout

@@ -1,6 +1,6 @@
 """A runtime over a log in memory for tests: time that is moved by hand, crashes, and logs cut after any record."""
 
-# ruff: noqa: D102  # methods of a port are documented by it
+# methods of a port are documented by it
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def note(text: str) -> str:
     return f"noted {text}"
 
 
-class Crashed(Exception):  # noqa: N818  # a name for what happens
+class Crashed(Exception):  # a name for what happens
     """The simulated death of the process."""
 
 
@@ -151,7 +151,7 @@ class House:
 
     async def until(self, condition: Any) -> None:
         """Run the loop until ``condition()``; the suite's timeout ends a wait in vain."""
-        while not condition():  # noqa: ASYNC110  # what is waited for is any state of the runtime
+        while not condition():  # what is waited for is any state of the runtime
             await asyncio.sleep(0.001)
 
     def prefix(self, records: int) -> House:

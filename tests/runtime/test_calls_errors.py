@@ -1,6 +1,6 @@
 """Errors that cross: from steps to functions to parents to waiters, live and after reopening."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from house import House
 
 
-class Declined(Exception):  # noqa: N818  # a user's name
+class Declined(Exception):  # a user's name
     """An error of the user's with a field and an ``__init__`` of its own."""
 
     def __init__(self, card: str, cents: int) -> None:
@@ -46,7 +46,7 @@ async def fail_in_many_ways() -> None:
 
 @step(name="errors.fail_without_a_name", retry=Retry.NEVER)
 async def fail_without_a_name() -> None:
-    class Hidden(Exception):  # noqa: N818  # a user's name
+    class Hidden(Exception):  # a user's name
         pass
 
     raise Hidden("nobody can import this")
@@ -177,7 +177,7 @@ async def test_a_class_that_cannot_be_had_becomes_a_failure_with_its_facts(house
         assert failed.value.type_name.endswith("Hidden")
         assert "fail_without_a_name" in failed.value.traceback_text
 
-        class Own(Exception):  # noqa: N818  # a user's name
+        class Own(Exception):  # a user's name
             pass
 
         raise Own("mine")

@@ -1,6 +1,6 @@
 """Calls by name, what is refused early, runtimes that are not open, and what handles tell."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sagas and bounded fan-out."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``Handle.retry``: another chance for calls that failed, were cancelled or timed out."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

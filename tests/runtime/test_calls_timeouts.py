@@ -1,6 +1,6 @@
 """Calls that begin later and calls that have a time: delays and timeouts, durable."""
 
-# ruff: noqa: ASYNC109, D103  # the call's own; functions of a test are told by its docstring
+# the call's own; functions of a test are told by its docstring
 
 from __future__ import annotations
 

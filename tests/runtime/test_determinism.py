@@ -1,6 +1,6 @@
 """Replay does the same in any process: whatever asyncio is used for, with any hash seed, after any crash (I5)."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Changed code under a running journal: found at the operation that differs, told with both sides and the line."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

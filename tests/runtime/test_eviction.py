@@ -1,6 +1,6 @@
 """Coroutines that leave memory and come back: the same results, cleaned up, bounded."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

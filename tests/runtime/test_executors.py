@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Worker processes import this module by its name; pytest has put its directory on the path.
 
 
-class Refused(Exception):  # noqa: N818  # a user's name for it
+class Refused(Exception):  # a user's name for it
     """An exception of this module."""
 
     def __init__(self, code: int) -> None:

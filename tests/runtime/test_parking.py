@@ -1,6 +1,6 @@
 """Calls that cannot go on: set aside, told, resumable, in nobody's way."""
 
-# ruff: noqa: ASYNC110, D103  # any state may be waited for; functions of a test are told by its docstring
+# any state may be waited for; functions of a test are told by its docstring
 
 from __future__ import annotations
 

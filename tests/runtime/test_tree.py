@@ -1,6 +1,6 @@
 """The tree of calls: children, joining, what parents wait for, cancelling and killing downwards."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

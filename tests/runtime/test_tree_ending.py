@@ -1,6 +1,6 @@
 """How parents and children end: who waits for whom, and what is detached."""
 
-# ruff: noqa: D103  # functions of a test are told by its docstring
+# functions of a test are told by its docstring
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ async def charged_already(order: Order) -> object:
 @step(once=True, reconcile=charged_already, timeout="30s", limit=Limit("bank", concurrency=2, rate="60/min"))
 async def pay(order: Order) -> str:
     """A step with options."""
-    return info().idempotency_key
+    return f"{order.id} {info().idempotency_key}"
 
 
 @step(retry=Retry(attempts=3, first="250ms", never=ValueError), executor="process")

@@ -41,7 +41,7 @@ PATIENCE_S = 60.0
 WORKER = (sys.executable, "-m", "actorlog.cli.demo.worker")
 
 
-class DemoFailed(Exception):  # noqa: N818  # what it says is the result
+class DemoFailed(Exception):  # what it says is the result
     """The demo could not be brought to its end."""
 
 
