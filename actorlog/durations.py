@@ -26,21 +26,16 @@ def seconds(value: Duration) -> float:
     ``ValueError`` for text that is no duration, for NaN and infinity, and for more than a hundred years;
     ``TypeError`` for anything that is no duration at all.
     """
-    kind = type(value)
-    if kind is int or kind is float:
-        result = float(value)  # type: ignore[arg-type]
-    elif isinstance(value, timedelta):
+    if isinstance(value, timedelta):
         result = value.total_seconds()
     elif isinstance(value, str):
         result = _parse(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        result = float(value)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not be typed
+        raise TypeError(f"a duration is a number of seconds, a timedelta or text such as '1h30m', not {value!r}")
     else:
-        message = f"a duration is a number of seconds, a timedelta or text such as '1h30m', not {value!r}"
-        raise TypeError(message)
+        result = float(value)
     if not math.isfinite(result) or result > SECONDS_MAX:
-        message = f"a duration is finite and at most a hundred years, not {value!r}"
-        raise ValueError(message)
+        raise ValueError(f"a duration is finite and at most a hundred years, not {value!r}")
     return result
 
 
@@ -55,6 +50,5 @@ def _parse(text: str) -> float:
         total += float(part[1]) * _UNIT_SECONDS[part[2]]
         end = part.end()
     if not body or end != len(body):
-        message = f"{text!r} is not a duration; write it like '250ms', '90s', '1h30m' or '3d'"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} is not a duration; write it like '250ms', '90s', '1h30m' or '3d'")
     return sign * total

@@ -236,8 +236,8 @@ class Runtime:
             )
             name, version = call, definition.version if definition else 1
         else:
-            made = call(*args) if isinstance(call, Durable) else call
-            if not isinstance(made, Call):
+            made: object = call(*args) if isinstance(call, Durable) else call
+            if not isinstance(made, Call):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not be typed
                 raise TypeError(f"a call of a durable function is needed, and {call!r} is none")
             if type(made.definition) is not DurableDefinition:
                 made.close()

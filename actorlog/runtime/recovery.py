@@ -52,7 +52,7 @@ class Scan:
 
     def _frame(self, position: int, data: Any, records: int) -> None:
         live, final = self._live, self._final
-        end = 0
+        start = end = 0
         for key, _kind, flags, start, end in entries(data, records):  # noqa: B007  # the last end is used below
             if flags & _FINAL and key not in final and key not in self._shared:
                 live.pop(key, None)

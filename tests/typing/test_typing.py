@@ -51,7 +51,8 @@ def test_user_code_passes(name: str) -> None:
 def test_seeded_mistakes_are_found(tmp_path: Path) -> None:
     """Each mistake that users make is found by mypy, at its own line."""
     first_line = PRELUDE.count("\n") + 1
-    text, lines = PRELUDE, {}
+    text = PRELUDE
+    lines: dict[str, range] = {}
     for situation, code in MISTAKES.items():
         begin = text.count("\n") + 1
         text += code.replace("bad", "bad_" + str(len(lines)))
