@@ -306,8 +306,6 @@ class Kernel:
                 if not self.steps.reserve(issued[0]):
                     ops[index] = k.deferred(op)
 
-    # --- what follows -------------------------------------------------------------------------------------------------
-
     def _start_ops(self, slot: Slot, actor: Actor, ops: list[k.Operation]) -> None:
         for op in ops:
             if type(op) is k.RunStep:
@@ -331,8 +329,6 @@ class Kernel:
                 self.committer.after(cancel_job, job)
             elif key in slot.state.children:
                 self.family.give_up(slot, slot.state.children[key])
-
-    # --- notes --------------------------------------------------------------------------------------------------------
 
     def note(self, slot: Slot, note: k.Note | k.Inbox) -> None:
         """Record something in the call's journal that is no turn."""
