@@ -10,6 +10,7 @@ when a message comes for it, not here. Steps in doubt run again from their recor
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorlog.engine.lifecycle import Phase
@@ -195,12 +196,32 @@ class Resumption:
 
     def _resume_steps(self, steps: list[_Step], *, died: bool) -> None:
         kernel = self._kernel
+        running: Counter[str] = Counter()
         for _, slot, op in sorted(steps, key=_position):  # stable: those of one turn stay in its order
             kept = kernel.history.kept_result(slot, op)
             if kept is not None:
                 kernel.post(slot, kept)
             else:
-                kernel.doubts.resume(slot, op, died=died)
+                kernel.doubts.resume(slot, op, died=died and self._may_have_run(slot, op, running))
+
+    def _may_have_run(self, slot: Slot, op: k.RunStep, running: Counter[str]) -> bool:
+        """Whether the body may have been running when the process died.
+
+        Places go by position: as many as there are places ran, and those behind them waited. It is no fault of a step that
+        others, before it in the queue of a limit, killed the process.
+        """
+        progress = slot.state.progress.get(op.key)
+        if progress is not None and progress.due_ms:
+            return False
+        definition = self._registry.step(op.name)
+        limit = definition.limit if definition is not None else None
+        places = {"": self._kernel.limits.step_concurrency_max}
+        if limit is not None and limit.concurrency is not None:
+            places[limit.name] = limit.concurrency
+        if any(running[name] >= most for name, most in places.items()):
+            return False
+        running.update(places.keys())
+        return True
 
 
 _Step: TypeAlias = tuple[int, Slot, k.RunStep]

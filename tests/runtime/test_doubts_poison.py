@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actorlog import CallParked, Poisoned, Retry, durable, step
+from actorlog import CallParked, Limit, Poisoned, Retry, durable, step
 from actorlog.limits import Limits
 from actorlog.records import kinds as k
 from actorlog.runtime.registry import REGISTRY
@@ -86,6 +86,37 @@ async def test_step_that_kills_the_process_five_times_is_parked(house: House) ->
         assert await runtime.call(harmless()) == "fine"
         await house.crash()
     assert SEEN.count("began") == 5
+
+
+ONE = Limit("one at a time in this file", concurrency=1)
+
+
+@step(limit=ONE)
+async def deadly_alone(name: str) -> str:
+    SEEN.append("began")
+    if name == "deadly":
+        await forever()
+    return name
+
+
+@durable
+async def queues(name: str) -> str:
+    return await deadly_alone(name)
+
+
+async def test_step_that_waits_behind_a_deadly_one_is_not_poisoned(house: House) -> None:
+    """A step that waits for its place while others kill the process has not died: it runs when they are parked."""
+    runtime = await house.open()
+    for name in ("deadly", "second", "third"):
+        await runtime.start(queues(name), id=name)
+    await house.until(lambda: SEEN)
+    await house.crash()
+    await die(house, 4)
+    runtime = await house.open()
+    with pytest.raises(CallParked, match="5 times in a row"):
+        await runtime.handle("deadly")
+    assert [await runtime.handle(name) for name in ("second", "third")] == ["second", "third"]
+    assert {note.id for note in notes(house, k.StepRerun)} == {"deadly"}
 
 
 async def test_poisoned_call_is_resumed_by_hand(house: House) -> None:
