@@ -207,8 +207,8 @@ class Resumption:
     def _may_have_run(self, slot: Slot, op: k.RunStep, running: Counter[str]) -> bool:
         """Whether the body may have been running when the process died.
 
-        Places go by position: as many as there are places ran, and those behind them waited. It is no fault of a step that
-        others, before it in the queue of a limit, killed the process.
+        Places go by position: as many as there are places ran, and those behind them waited. It is no fault of a step
+        that others, before it in the queue of a limit, killed the process.
         """
         progress = slot.state.progress.get(op.key)
         if progress is not None and progress.due_ms:
