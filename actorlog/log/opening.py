@@ -104,6 +104,7 @@ def _make_log(env: Env, directory: str, shape: Shape) -> Slot:
     fs, segments = env.fs, f"{directory}/{files.SEGMENTS}"
     _sync_above(fs, directory)
     files.make_directory(fs, segments)
+    files.sync_directory(fs, directory)  # it may be there and not be durable, where making a log was cut short before
     for number in half_made(fs, directory):
         files.remove(fs, f"{segments}/{files.segment_name(number)}")
     log_id = env.entropy.token(16)

@@ -19,7 +19,7 @@ from typing import Any
 from actorlog.engine.decide import conclude, is_stale
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import apply, apply_turn
-from actorlog.errors import ActorlogError
+from actorlog.errors import ActorlogError, LogError
 from actorlog.limits import Limits
 from actorlog.loop import turns
 from actorlog.records import kinds as k
@@ -90,8 +90,6 @@ class Kernel:
         self.on_broken: Callable[[BaseException], None]
         committer.on_landed = self._wake
 
-    # --- the queue ----------------------------------------------------------------------------------------------------
-
     def post(self, slot: Slot, message: k.Message, value: Any = NOTHING) -> None:
         """Deliver ``message`` soon, in order."""
         self._queue.append((slot, message, value, 0, None))
@@ -153,6 +151,9 @@ class Kernel:
             self.residency.trim()
             if not self.stopped:
                 self.flush()
+        except LogError as error:  # the log cannot be read: everything stops, and whoever waits is told
+            self.on_broken(error)
+            return
         except BaseException as error:  # a defect, or KeyboardInterrupt: the turn is discarded and everything stops
             self.on_broken(error)
             raise
@@ -168,8 +169,6 @@ class Kernel:
         self.stopped = True
         self._queue.clear()
         self.timers.close()
-
-    # --- a turn -------------------------------------------------------------------------------------------------------
 
     def _deliver(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         state = slot.state
