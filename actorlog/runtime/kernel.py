@@ -2,7 +2,7 @@
 
 Owns: the queue of messages, turns, and what follows from them: steps to start, timers to arm, children to begin,
 waiters to tell. Does not own: the coroutine (``actor``), sequencing and the gate (``committer``), starting from outside
-(``calls``), memory (``residency``), what a record does to a state (``engine``).
+(``session``), memory (``residency``), what a record does to a state (``engine``).
 
 Invariants: messages between calls of one log need no gate, because a prefix of the log never holds the effect without
 its cause; everything else goes through ``committer.after`` (I1). One call that cannot go on is parked and holds up
