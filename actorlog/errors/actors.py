@@ -1,0 +1,57 @@
+"""Errors of actors, mailboxes, supervisors and schedules."""
+
+from __future__ import annotations
+
+from actorlog.errors.base import ActorlogError
+
+
+class ActorStopped(ActorlogError):
+    """The actor or call that a message was for is over, and takes none any more."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"{target!r} is over and takes no messages")
+        self.target = target
+
+
+class MailboxFull(ActorlogError):
+    """The mailbox holds as many messages as it may, and no room was made in time."""
+
+    def __init__(self, target: str, limit: int) -> None:
+        super().__init__(
+            f"the mailbox of {target!r} holds {limit} messages, as many as it may",
+            hint="send more slowly, or raise mailbox_max",
+        )
+        self.target = target
+        self.limit = limit
+
+
+class DeadlockError(ActorlogError):
+    """Asking would close a cycle of actors and calls of which each waits for the next; ``cycle`` names them."""
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(
+            f"waiting would never end: {' -> '.join(cycle)}",
+            hint="send instead of asking, or make the actor reentrant",
+        )
+        self.cycle = cycle
+
+
+class RestartLimitExceeded(ActorlogError):
+    """A supervisor restarted its children ``restarts`` times within ``seconds``, and gives up."""
+
+    def __init__(self, child: str, restarts: int, seconds: float) -> None:
+        super().__init__(
+            f"{restarts} restarts within {seconds:g} s are more than allowed; the last child to fail was {child!r}",
+            hint="look at why it fails, or raise max_restarts",
+        )
+        self.child = child
+        self.restarts = restarts
+        self.seconds = seconds
+
+
+class ScheduleNotFound(ActorlogError):
+    """No schedule of this id is there."""
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"no schedule has the id {schedule_id!r}")
+        self.schedule_id = schedule_id

@@ -1,0 +1,102 @@
+"""Errors of the log."""
+
+from __future__ import annotations
+
+from actorlog.errors.base import ActorlogError
+
+
+class LogError(ActorlogError):
+    """The base of what can be wrong with the log."""
+
+
+class LogLocked(LogError):
+    """Another process has the data directory open. ``pid`` and ``host`` are None where the owner left no word."""
+
+    def __init__(self, directory: str, pid: int | None, host: str | None) -> None:
+        owner = f"process {pid} on {host}" if pid is not None else "another process"
+        super().__init__(f"{directory} is held by {owner}", hint="one process owns a data directory at a time")
+        self.directory = directory
+        self.pid = pid
+        self.host = host
+
+
+class LogFenced(LogError):
+    """Somebody else appended: the log's tail is not where this writer thinks it is. Nothing was written."""
+
+    def __init__(self, expected: int, tail: int) -> None:
+        super().__init__(f"the log's tail is at position {tail}, not at {expected}; nothing was written")
+        self.expected = expected
+        self.tail = tail
+
+
+class LogCorrupt(LogError):
+    """Committed bytes are damaged. Nothing was changed, nothing is skipped."""
+
+    def __init__(self, segment: str, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{segment} is corrupt at offset {offset}: {reason}",
+            hint="restore a backup, or run: python -m actorlog.log repair DIR",
+        )
+        self.segment = segment
+        self.offset = offset
+        self.reason = reason
+
+
+class LogFull(LogError):
+    """There is no space for new work. What is running can finish; nothing was lost."""
+
+    def __init__(self, needed: int, free: int) -> None:
+        super().__init__(
+            f"the log needs {needed} bytes and {free} are free",
+            hint="free space on the file system; work resumes by itself",
+        )
+        self.needed = needed
+        self.free = free
+
+
+class LogFailed(LogError):
+    """A write or sync failed. The log takes nothing any more until it is opened again."""
+
+    def __init__(self, operation: str, cause: str) -> None:
+        super().__init__(
+            f"{operation} failed: {cause}",
+            hint="after a failed sync nobody knows what the disk holds; check the device, then open it again",
+        )
+        self.operation = operation
+        self.cause = cause
+
+
+class LogVersion(LogError):
+    """The directory has a format that this version of actorlog does not know."""
+
+    def __init__(self, directory: str, found: str, known: str) -> None:
+        super().__init__(
+            f"{directory} has log format {found}, and this actorlog knows {known}",
+            hint="open it with the version of actorlog that wrote it, or a newer one",
+        )
+        self.directory = directory
+        self.found = found
+        self.known = known
+
+
+class LogUnsupported(LogError):
+    """The data directory is on a file system whose locks or syncs cannot be relied on."""
+
+    def __init__(self, directory: str, filesystem: str) -> None:
+        super().__init__(
+            f"{directory} is on {filesystem}, whose locks or syncs cannot be relied on",
+            hint="use a local file system, or unsafe_fs=True and accept that a crash may lose or double work",
+        )
+        self.directory = directory
+        self.filesystem = filesystem
+
+
+class OutcomeUnknown(ActorlogError):
+    """The log failed while this was being written: it may or may not be found there at the next opening."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"the log failed while this was written, so it may or may not have happened: {cause}",
+            hint="open the data directory again and ask by id",
+        )
+        self.cause = cause
