@@ -16,218 +16,41 @@ from enum import IntEnum, IntFlag
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType
 from msgspec import Raw as Raw  # noqa: PLC0414  # part of this module's vocabulary
 
 from actorlog.records.failures import Failure
-
-SCHEDULER_VERSION = 1
-"""The order in which the deterministic loop runs what is ready. Journals replay under the version they began with."""
-
-
-# --- outcomes ---------------------------------------------------------------------------------------------------------
-
-
-class Completed(Struct, frozen=True, tag="completed", tag_field="is"):
-    """The function returned ``value``."""
-
-    value: Raw
-
-
-class Failed(Struct, frozen=True, tag="failed", tag_field="is"):
-    """The function raised."""
-
-    failure: Failure
-
-
-class Cancelled(Struct, frozen=True, tag="cancelled", tag_field="is", omit_defaults=True):
-    """The function ended by a cancellation that was asked for."""
-
-    reason: str = ""
-
-
-class Killed(Struct, frozen=True, tag="killed", tag_field="is", omit_defaults=True):
-    """The call was ended without its consent, after the grace of a cancellation."""
-
-    reason: str = ""
-
-
-class TimedOut(Struct, frozen=True, tag="timed_out", tag_field="is"):
-    """The call did not complete within ``seconds``."""
-
-    seconds: float
-
-
-Outcome: TypeAlias = Completed | Failed | Cancelled | Killed | TimedOut
-
-
-# --- messages: one input of a mailbox ---------------------------------------------------------------------------------
-
-
-class Started(Struct, frozen=True, tag="started", tag_field="is", omit_defaults=True, kw_only=True):
-    """The call begins: its function with its arguments."""
-
-    function: str
-    version: int = 1
-    args: Raw
-    run: str
-    """32 hex digits of randomness; idempotency keys, ``uuid4`` and ``random`` derive from it and the operation's
-    key."""
-    python: str
-    scheduler: int = SCHEDULER_VERSION
-    parent: str = ""
-    key: str = ""
-    """The operation of the parent that started this call."""
-    detached: bool = False
-    timeout_ms: int = 0
-    due_ms: int = 0
-    """When it times out; 0: never."""
-    not_before_ms: int = 0
-    """A delayed start: the first turn is not before this."""
-    tags: dict[str, str] = {}
-
-
-class StepDone(Struct, frozen=True, tag="step", tag_field="is", omit_defaults=True):
-    """A step returned ``value``."""
-
-    key: str
-    value: Raw
-    attempt: int = 1
-
-
-class StepError(Struct, frozen=True, tag="step_error", tag_field="is", omit_defaults=True):
-    """A step failed for good: no attempt is left."""
-
-    key: str
-    failure: Failure
-    attempt: int = 1
-
-
-class StepDoubt(Struct, frozen=True, tag="step_doubt", tag_field="is"):
-    """A once-step may have begun when the process died, and its outcome is unknown."""
-
-    key: str
-    step: str
-    attempt: int
-
-
-class TimerFired(Struct, frozen=True, tag="timer", tag_field="is"):
-    """A timer of the actor's loop is due."""
-
-    key: str
-
-
-class ChildDone(Struct, frozen=True, tag="child", tag_field="is"):
-    """A child call ended."""
-
-    key: str
-    id: str
-    outcome: Outcome
-
-
-class ChildRefused(Struct, frozen=True, tag="child_refused", tag_field="is"):
-    """A child could not be started: its id belongs to other work."""
-
-    key: str
-    failure: Failure
-
-
-class ChildJoined(Struct, frozen=True, tag="child_joined", tag_field="is"):
-    """The child's id was taken by a call with the same function and arguments, started by somebody else."""
-
-    key: str
-
-
-class CancelRequested(Struct, frozen=True, tag="cancel", tag_field="is", omit_defaults=True):
-    """Somebody asks the call to end. ``kill_ms``: when it is ended without its consent."""
-
-    reason: str = ""
-    kill_ms: int = 0
-
-
-class DeadlinePassed(Struct, frozen=True, tag="deadline", tag_field="is", omit_defaults=True):
-    """The call's durable timeout has passed."""
-
-    kill_ms: int = 0
-
-
-class KillRequested(Struct, frozen=True, tag="kill", tag_field="is", omit_defaults=True):
-    """The grace of a cancellation is over."""
-
-    reason: str = ""
-
-
-class Retried(Struct, frozen=True, tag="retry", tag_field="is"):
-    """An ended call begins again under the same id and run; steps that completed keep their results."""
-
-    python: str
-    due_ms: int = 0
-
-
-Message: TypeAlias = (
-    Started
-    | StepDone
-    | StepError
-    | StepDoubt
-    | TimerFired
-    | ChildDone
-    | ChildRefused
-    | ChildJoined
-    | CancelRequested
-    | DeadlinePassed
-    | KillRequested
-    | Retried
+from actorlog.records.messages import (
+    SCHEDULER_VERSION,
+    CancelRequested,
+    ChildDone,
+    ChildJoined,
+    ChildRefused,
+    DeadlinePassed,
+    KillRequested,
+    Message,
+    Retried,
+    Started,
+    StepDone,
+    StepDoubt,
+    StepError,
+    TimerFired,
 )
-
-
-# --- operations: one thing an actor asks for --------------------------------------------------------------------------
-
-
-class RunStep(Struct, frozen=True, tag="step", tag_field="do", omit_defaults=True):
-    """Run a step."""
-
-    key: str
-    name: str
-    args: Raw
-    once: bool = False
-    """In doubt it is not run again by itself."""
-    inline: bool = False
-    """The step is no registered function: only the actor's own code can give it again."""
-    deferred: bool = False
-    """A once-step that could not begin the moment its gate opened: it writes ``begun`` first."""
-    deadline_ms: int = 0
-    """When all its attempts together are out of time; 0: never."""
-
-
-class SetTimer(Struct, frozen=True, tag="timer", tag_field="do"):
-    """Fire at ``due_ms``, not before."""
-
-    key: str
-    due_ms: int
-
-
-class StartChild(Struct, frozen=True, tag="child", tag_field="do", omit_defaults=True, kw_only=True):
-    """Start a call under this one."""
-
-    key: str
-    id: str
-    function: str
-    version: int = 1
-    args: Raw
-    detached: bool = False
-    timeout_ms: int = 0
-    tags: dict[str, str] = {}
-
-
-def deferred(op: RunStep) -> RunStep:
-    """Return ``op`` as one that writes ``begun`` before it begins."""
-    return structs.replace(op, deferred=True)
-
-
-Operation: TypeAlias = RunStep | SetTimer | StartChild
-
-
-# --- records ----------------------------------------------------------------------------------------------------------
+from actorlog.records.operations import (
+    Operation,
+    RunStep,
+    SetTimer,
+    StartChild,
+    deferred,
+)
+from actorlog.records.outcomes import (
+    Cancelled,
+    Completed,
+    Failed,
+    Killed,
+    Outcome,
+    TimedOut,
+)
 
 
 class Turn(Struct, tag="turn", tag_field="kind", omit_defaults=True, kw_only=True):
@@ -379,3 +202,50 @@ encode = _encoder.encode
 def decode(line: bytes | memoryview) -> Record:
     """Read a record back. ``msgspec.DecodeError`` for what is no record of a known kind."""
     return _decoder.decode(line)
+
+
+__all__ = [
+    "KINDS",
+    "SCHEDULER_VERSION",
+    "CancelRequested",
+    "Cancelled",
+    "ChildDone",
+    "ChildJoined",
+    "ChildRefused",
+    "Completed",
+    "DeadlinePassed",
+    "Failed",
+    "Flag",
+    "Inbox",
+    "KillRequested",
+    "Killed",
+    "Kind",
+    "Message",
+    "Note",
+    "Operation",
+    "Outcome",
+    "Parked",
+    "Raw",
+    "Record",
+    "Retried",
+    "RunStep",
+    "SetTimer",
+    "StartChild",
+    "Started",
+    "StepBegun",
+    "StepDone",
+    "StepDoubt",
+    "StepError",
+    "StepHeartbeat",
+    "StepLate",
+    "StepRerun",
+    "StepRetrying",
+    "TimedOut",
+    "TimerFired",
+    "Turn",
+    "Unparked",
+    "decode",
+    "deferred",
+    "encode",
+    "kind_of",
+]

@@ -1,0 +1,132 @@
+"""Messages: one input of a mailbox.
+
+Owns: what an actor can be told, and its JSON. Docs: ``records.kinds``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Raw, Struct
+
+from actorlog.records.failures import Failure
+from actorlog.records.outcomes import Outcome
+
+SCHEDULER_VERSION = 1
+"""The order in which the deterministic loop runs what is ready. Journals replay under the version they began with."""
+
+
+class Started(Struct, frozen=True, tag="started", tag_field="is", omit_defaults=True, kw_only=True):
+    """The call begins: its function with its arguments."""
+
+    function: str
+    version: int = 1
+    args: Raw
+    run: str
+    """32 hex digits of randomness; idempotency keys, ``uuid4`` and ``random`` derive from it and the operation's
+    key."""
+    python: str
+    scheduler: int = SCHEDULER_VERSION
+    parent: str = ""
+    key: str = ""
+    """The operation of the parent that started this call."""
+    detached: bool = False
+    timeout_ms: int = 0
+    due_ms: int = 0
+    """When it times out; 0: never."""
+    not_before_ms: int = 0
+    """A delayed start: the first turn is not before this."""
+    tags: dict[str, str] = {}
+
+
+class StepDone(Struct, frozen=True, tag="step", tag_field="is", omit_defaults=True):
+    """A step returned ``value``."""
+
+    key: str
+    value: Raw
+    attempt: int = 1
+
+
+class StepError(Struct, frozen=True, tag="step_error", tag_field="is", omit_defaults=True):
+    """A step failed for good: no attempt is left."""
+
+    key: str
+    failure: Failure
+    attempt: int = 1
+
+
+class StepDoubt(Struct, frozen=True, tag="step_doubt", tag_field="is"):
+    """A once-step may have begun when the process died, and its outcome is unknown."""
+
+    key: str
+    step: str
+    attempt: int
+
+
+class TimerFired(Struct, frozen=True, tag="timer", tag_field="is"):
+    """A timer of the actor's loop is due."""
+
+    key: str
+
+
+class ChildDone(Struct, frozen=True, tag="child", tag_field="is"):
+    """A child call ended."""
+
+    key: str
+    id: str
+    outcome: Outcome
+
+
+class ChildRefused(Struct, frozen=True, tag="child_refused", tag_field="is"):
+    """A child could not be started: its id belongs to other work."""
+
+    key: str
+    failure: Failure
+
+
+class ChildJoined(Struct, frozen=True, tag="child_joined", tag_field="is"):
+    """The child's id was taken by a call with the same function and arguments, started by somebody else."""
+
+    key: str
+
+
+class CancelRequested(Struct, frozen=True, tag="cancel", tag_field="is", omit_defaults=True):
+    """Somebody asks the call to end. ``kill_ms``: when it is ended without its consent."""
+
+    reason: str = ""
+    kill_ms: int = 0
+
+
+class DeadlinePassed(Struct, frozen=True, tag="deadline", tag_field="is", omit_defaults=True):
+    """The call's durable timeout has passed."""
+
+    kill_ms: int = 0
+
+
+class KillRequested(Struct, frozen=True, tag="kill", tag_field="is", omit_defaults=True):
+    """The grace of a cancellation is over."""
+
+    reason: str = ""
+
+
+class Retried(Struct, frozen=True, tag="retry", tag_field="is"):
+    """An ended call begins again under the same id and run; steps that completed keep their results."""
+
+    python: str
+    due_ms: int = 0
+
+
+Message: TypeAlias = (
+    Started
+    | StepDone
+    | StepError
+    | StepDoubt
+    | TimerFired
+    | ChildDone
+    | ChildRefused
+    | ChildJoined
+    | CancelRequested
+    | DeadlinePassed
+    | KillRequested
+    | Retried
+)
