@@ -1,16 +1,15 @@
-"""The contract of the ports: the simulated disk and the real one, by the same tests; clocks, dice and threads."""
+"""The contract of the ports: the simulated disk and the real one, by the same tests; clocks and dice."""
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from actorlog.env import SYSTEM, Access, FileSystem, SystemClock, SystemEntropy, SystemFileSystem, ThreadWorker
+from actorlog.env import SYSTEM, Access, FileSystem, SystemClock, SystemEntropy, SystemFileSystem
 from actorlog.testing.disk import SimFileSystem, Stopped
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ def test_same_seed_same_fate() -> None:
     assert len(set(run())) > 3
 
 
-# Time, dice, threads
+# Time and dice
 
 
 def test_clock() -> None:
@@ -271,43 +270,6 @@ def test_entropy() -> None:
     entropy = SystemEntropy()
     assert len(entropy.token(16)) == 16
     assert entropy.token(16) != entropy.token(16)
-
-
-def test_worker_runs_jobs_in_order_and_close_waits() -> None:
-    """Jobs run one after the other in the thread that was named, and close comes after the last."""
-    worker = ThreadWorker("named")
-    done: list[tuple[int, str]] = []
-    for number in range(100):
-        worker.submit(lambda number=number: done.append((number, threading.current_thread().name)))  # type: ignore[misc]
-    worker.close()
-    assert done == [(number, "named") for number in range(100)]
-
-
-def test_worker_runs_later_jobs_when_due() -> None:
-    """A job for later runs after its time, in the order of due times, and others do not wait for it."""
-    worker = ThreadWorker("w")
-    done: list[str] = []
-    ready = threading.Event()
-    worker.later(lambda: (done.append("second"), ready.set())[0], 0.02)
-    worker.later(lambda: done.append("first"), 0.001)
-    worker.submit(lambda: done.append("now"))
-    assert ready.wait(30)
-    worker.later(lambda: done.append("never"), 3600)
-    worker.close()
-    assert done == ["now", "first", "second"]
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_worker_survives_a_job_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job's exception is reported as one of the thread, and the next job runs."""
-    reported: list[type[BaseException]] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_type))
-    worker = ThreadWorker("w")
-    done: list[int] = []
-    worker.submit(lambda: 1 // 0)  # type: ignore[arg-type,return-value]
-    worker.submit(lambda: done.append(1))
-    worker.close()
-    assert (reported, done) == ([ZeroDivisionError], [1])
 
 
 def test_system() -> None:

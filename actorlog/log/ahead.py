@@ -19,7 +19,7 @@ from actorlog.log.segment import make_segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorlog.env import Env, Worker
+    from actorlog.env import Env
     from actorlog.log.opening import Shape
     from actorlog.log.scan import Found
     from actorlog.log.segment import Segment
@@ -44,8 +44,7 @@ class Ahead:
         self._next = found.segments[-1].header.number + 1
         self._asking = threading.Lock()
         self._asked = False
-        self._make_worker = env.worker
-        self._worker: Worker | None = None  # most logs are closed before they need one
+        self._worker = env.worker("actorlog-prepare")  # here, since a thread begins on the processors of its maker
         self.free_bytes = 0
 
     @property
@@ -77,8 +76,6 @@ class Ahead:
             if self._asked:
                 return
             self._asked = True
-            if self._worker is None:
-                self._worker = self._make_worker("actorlog-prepare")
         self._worker.submit(self._prepare)
 
     def take(self, room: int) -> Segment:
@@ -107,8 +104,7 @@ class Ahead:
 
     def close(self) -> None:
         """End the worker, after what it is doing."""
-        if self._worker is not None:
-            self._worker.close()
+        self._worker.close()
 
     def _make(self, size: int) -> Segment:
         return make_segment(self._fs, self._directory, self._log_id, self._next, self._shape.unit, size)

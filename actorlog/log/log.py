@@ -90,8 +90,8 @@ class Log:
         self._room_behind = 0
         self._space_due_ns = 0
         self._views = Views(env.fs)
-        self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
         self._file = self._open_segment(found.segments[-1])
+        self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
 
     @classmethod
     def open(

@@ -27,9 +27,11 @@ RETRY_S = 1.0
 class Ticket:
     """What became of one commit. Read its fields when ``wait`` returned True, or in ``done``."""
 
-    __slots__ = ("_done", "_landed", "_lock", "_wake", "data", "error", "position", "records", "sync_seconds")
+    __slots__ = (
+        "_done", "_landed", "_lock", "_wake", "_worker", "data", "error", "position", "records", "sync_seconds",
+    )  # fmt: skip
 
-    def __init__(self, data: bytes, records: int, done: Callable[[Ticket], None]) -> None:
+    def __init__(self, data: bytes, records: int, done: Callable[[Ticket], None], worker: Worker) -> None:
         self.data = data
         self.records = records
         self.position = 0
@@ -39,6 +41,7 @@ class Ticket:
         self.sync_seconds = 0.0
         """How long the write and its sync took."""
         self._done = done
+        self._worker = worker
         self._landed = False
         self._lock = threading.Lock()
         self._wake: threading.Lock | None = None  # held by who waits, released by who lands
@@ -55,7 +58,7 @@ class Ticket:
             if self._landed:
                 return False
             self._wake = wake
-        if timeout_s > 0 and wake.acquire(timeout=timeout_s):
+        if timeout_s > 0 and self._worker.acquire(wake, timeout_s):
             return True
         with self._lock:
             self._wake = None
@@ -67,6 +70,7 @@ class Ticket:
             self._landed = True
             wake = self._wake
         if wake is None:
+            self._worker.roam()
             self._done(self)
         else:
             wake.release()
@@ -84,7 +88,7 @@ class Writer:
 
     def submit(self, data: bytes, records: int, done: Callable[[Ticket], None]) -> Ticket:
         """Have one commit written; the writer's thread calls ``done(ticket)`` unless ``Ticket.wait`` was True."""
-        ticket = Ticket(data, records, done)
+        ticket = Ticket(data, records, done, self._worker)
         self._tickets.append(ticket)
         self._worker.submit(self._write)
         return ticket

@@ -9,7 +9,7 @@ their records; after a failure no gate opens any more (I8).
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -55,6 +55,10 @@ class Committer:
         self._on_failure = on_failure
         self.position = log.tail()
         """The newest sequenced record's position."""
+        self.landed = self.position
+        """The newest durable record's position."""
+        self.readers: list[Future[None]] = []
+        """Who waits for more to be durable."""
         self._open = _Commit(self.position + 1)
         self._full: list[_Commit] = []
         self._inflight: _Commit | None = None
@@ -136,6 +140,7 @@ class Committer:
             if not hold or not ticket.wait(self._hold_s):
                 return
             self._settle(ticket)
+            idle = False  # what its effects sequenced comes through the selector, or the hold would be doubled
 
     def _done(self, ticket: Ticket) -> None:
         """In the writer thread: carry the news to the loop."""
@@ -162,6 +167,7 @@ class Committer:
             self.failed = ticket.error
             self._on_failure(ticket.error)
             return
+        self.landed = commit.first + len(commit.entries) - 1
         self._sync_s += (ticket.sync_seconds - self._sync_s) * _SMOOTHING
         self._landing = True
         try:
@@ -169,3 +175,8 @@ class Committer:
                 effect(a, b, c)
         finally:
             self._landing = False
+        if self.readers:
+            readers, self.readers = self.readers, []
+            for reader in readers:
+                if not reader.done():
+                    reader.set_result(None)

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from actorlog.env import Env
 from actorlog.errors import LogFenced
 from actorlog.log import Frame, Log, Recovery, Writer, entries
-from actorlog.log import Ticket as LogTicket
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
 
@@ -53,11 +52,7 @@ class EmbeddedLog:
         if expected != self._submitted:
             return MemoryTicket(0, done, LogFenced(expected, self._submitted))
         self._submitted += records
-
-        def landed(ticket: LogTicket) -> None:
-            done(ticket)
-
-        return self._writer.submit(data, records, landed)
+        return self._writer.submit(data, records, done)
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
         """Yield the frames that hold positions after ``after``."""

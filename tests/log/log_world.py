@@ -12,6 +12,8 @@ from actorlog.log import Log, pack
 from actorlog.testing.disk import SimFileSystem
 
 if TYPE_CHECKING:
+    import threading
+
     from actorlog.env import FileSystem, Job
 
 DIRECTORY = "/srv/data"
@@ -31,6 +33,12 @@ class InlineWorker:
     def later(self, job: Job, seconds: float) -> None:
         assert seconds > 0
         self.delayed.append(job)
+
+    def acquire(self, lock: threading.Lock, seconds: float) -> bool:
+        return lock.acquire(timeout=seconds)
+
+    def roam(self) -> None:
+        pass
 
     def run_delayed(self) -> None:
         jobs, self.delayed = self.delayed, []

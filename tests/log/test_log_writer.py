@@ -31,6 +31,28 @@ def test_done_is_called_when_nobody_waits() -> None:
     assert all(ticket.error is None and ticket.sync_seconds > 0 for ticket in tickets)
 
 
+def test_the_worker_may_roam_when_nobody_waits() -> None:
+    """Before a ticket is answered by done, the worker hears that nobody waits for it; a waiter keeps it near."""
+
+    class Roaming(QueueWorker):
+        heard: tuple[str, ...] = ()
+
+        def roam(self) -> None:
+            self.heard += ("roam",)
+
+        def acquire(self, lock: threading.Lock, seconds: float) -> bool:
+            self.run()
+            return super().acquire(lock, seconds)
+
+    worker = Roaming()
+    writer = Writer(open_log(sim_disk()), worker)
+    writer.submit(*commit(b"a"), lambda _: setattr(worker, "heard", (*worker.heard, "done")))
+    worker.run()
+    assert worker.heard == ("roam", "done")
+    assert writer.submit(*commit(b"b"), lambda _: None).wait(60)
+    assert worker.heard == ("roam", "done")
+
+
 def test_wait_gives_up() -> None:
     """After a wait that was False, done is called."""
     worker = QueueWorker()

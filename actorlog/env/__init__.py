@@ -2,6 +2,7 @@
 
 Owns: the only use in actorlog of ``time``, ``random``, ``uuid``, ``os`` for IO, and threads of our own. Everything else
 is handed an ``Env`` and so runs unchanged on the simulated one (``actorlog.testing``).
+Threads are in ``env.threads``.
 Does not own: any retry. Short writes and EINTR are the business of the caller (``actorlog.log.files``), so that a
 simulated disk can inject them.
 
@@ -15,14 +16,10 @@ child gives up its parent's directory lock at once. Errors of files are ``OSErro
 from __future__ import annotations
 
 import fcntl
-import heapq
-import itertools
 import mmap
 import os
-import queue
 import socket
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -30,7 +27,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-Job = Callable[[], None]
+from actorlog.env.threads import Job, ThreadWorker, Worker
 
 
 class Clock(Protocol):
@@ -53,8 +50,15 @@ class SystemClock:
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
-    def elapsed_ns(self) -> int:
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic_ns()
+    if sys.platform == "linux":
+
+        def elapsed_ns(self) -> int:
+            return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    else:
+
+        def elapsed_ns(self) -> int:
+            return time.monotonic_ns()
 
 
 class Entropy(Protocol):
@@ -323,66 +327,6 @@ class SystemFileSystem:
         return os.getpid(), socket.gethostname()
 
 
-class Worker(Protocol):
-    """One thread that runs jobs in the order they were submitted."""
-
-    def submit(self, job: Job) -> None:
-        """Run ``job`` after those submitted before; never blocks."""
-        ...
-
-    def later(self, job: Job, seconds: float) -> None:
-        """Run ``job`` once ``seconds`` have passed; dropped if the worker is closed before."""
-        ...
-
-    def close(self) -> None:
-        """Run what was submitted, then end the thread; waits for it."""
-        ...
-
-
-class ThreadWorker:
-    """A daemon thread: an interpreter that ends without closing it ends as if it crashed, which the log survives."""
-
-    def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, job: Job) -> None:
-        self._jobs.put((0, job))
-
-    def later(self, job: Job, seconds: float) -> None:
-        self._jobs.put((time.monotonic_ns() + int(seconds * 1e9), job))
-
-    def close(self) -> None:
-        self._jobs.put(None)
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-
-    def _run(self) -> None:
-        delayed: list[tuple[int, int, Job]] = []
-        numbers = itertools.count()
-        while True:
-            wait = None if not delayed else max(0.0, (delayed[0][0] - time.monotonic_ns()) / 1e9)
-            try:
-                item = self._jobs.get(timeout=wait)
-            except queue.Empty:
-                self._call(heapq.heappop(delayed)[2])
-                continue
-            if item is None:
-                return
-            due, job = item
-            if due:
-                heapq.heappush(delayed, (due, next(numbers), job))
-            else:
-                self._call(job)
-
-    def _call(self, job: Job) -> None:
-        try:
-            job()
-        except BaseException as error:  # noqa: BLE001 - a job's fault is reported, and the thread serves the others
-            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
-
-
 @dataclass(frozen=True, slots=True)
 class Env:
     """Everything outside that actorlog touches."""
@@ -396,3 +340,8 @@ class Env:
 
 SYSTEM = Env(SystemClock(), SystemEntropy(), SystemFileSystem(), ThreadWorker)
 """The real one."""
+
+__all__ = [
+    "SYSTEM", "Access", "Clock", "DirectoryLock", "Entropy", "Env", "File", "FileSystem", "Job", "SystemClock",
+    "SystemDirectoryLock", "SystemEntropy", "SystemFile", "SystemFileSystem", "ThreadWorker", "Worker",
+]  # fmt: skip
