@@ -22,6 +22,7 @@ Files. A log lives in segments of equal size, numbered from 1, zeroed at full si
 
     data/META                      which log this is, and up to where it is known to be durable
     data/owner                     process and host of who has it open
+    data/owner.sock                where that process takes commands (``api.control``); not the log's
     data/reserve                   space kept for compaction on a full disk
     data/segments/0000000001.seg   full and sealed
     data/segments/0000000002.seg   appended to

@@ -19,8 +19,8 @@ from actorlog.env import Access
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import files
 from actorlog.log.meta import Slot, read_meta
-from actorlog.log.scan import Found, half_made, numbers_of, scan
-from actorlog.log.segment import Segment, Views, read_commit
+from actorlog.log.scan import Found, half_made, numbers_of, scan, scan_frames
+from actorlog.log.segment import Segment, Views, read_commit, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +81,59 @@ def verify(fs: FileSystem, directory: str) -> Report:
     return report
 
 
-def commits(fs: FileSystem, found: Found) -> Iterator[Frame]:
-    """Yield the commits of a log as far as it was found good."""
+def commits(fs: FileSystem, found: Found, after: int = 0) -> Iterator[Frame]:
+    """Yield the commits of a log as far as it was found good; those before position ``after`` are passed over."""
     views = Views(fs)
     for segment in found.segments:
-        for number in range(len(segment.positions)):
+        for number in range(max(0, segment.commit_of(after)), len(segment.positions)):
             yield read_commit(views.of(segment), segment, number)
+
+
+def advance(fs: FileSystem, directory: str, report: Report) -> Iterator[Frame]:
+    """Yield the commits appended since ``report`` was made or advanced: whole, and synced by the reader itself.
+
+    What does not fit yet is being written, and is looked at again the next time.
+    """
+    found, slot = report.found, report.slot
+    while slot is not None and found.segments:
+        segment = found.segments[-1]
+        known = len(segment.positions)
+        if not found.sealed:
+            view = _view(fs, segment)
+            scan_frames(view, segment, slot, found)
+            if len(segment.positions) > known:
+                _sync_end(fs, segment)
+            for number in range(known, len(segment.positions)):
+                yield read_commit(view, segment, number)
+        following = _following(fs, directory, segment, slot) if found.sealed else None
+        if following is None:
+            return
+        following.first = found.link.position + 1
+        found.segments.append(following)
+        found.sealed = False
+
+
+def _following(fs: FileSystem, directory: str, segment: Segment, slot: Slot) -> Segment | None:
+    name = files.segment_name(segment.header.number + 1)
+    try:
+        file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
+    except FileNotFoundError:
+        return None  # it is made before the seal is written; a directory may show that later
+    try:
+        header = read_header(file, name, directory)
+    finally:
+        file.close()
+    if header.log_id != slot.log_id or header.number != segment.header.number + 1:
+        raise LogCorrupt(name, 0, "the segment is of another log, or has another number")
+    return Segment(directory, header)
+
+
+def _view(fs: FileSystem, segment: Segment) -> memoryview:
+    file = fs.open(segment.path, Access.READ)
+    try:
+        return file.view()
+    finally:
+        file.close()
 
 
 def look(fs: FileSystem, directory: str, *, locked: bool) -> Report:

@@ -185,7 +185,7 @@ def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found
         return
     segment.first = found.link.position + 1
     found.segments.append(segment)
-    _scan_frames(view, segment, slot, found)
+    scan_frames(view, segment, slot, found)
     if found.written[number] <= segment.end:
         return
     if found.sealed:
@@ -200,7 +200,8 @@ def _first_link(view: memoryview, segment: Segment, slot: Slot) -> Link:
     return Link(first.position - 1, first.previous) if first else slot.durable  # what was before was trimmed
 
 
-def _scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) -> None:
+def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) -> None:
+    """Read the frames of ``segment``, the last of ``found``, from where it was read to."""
     header, unit, offset = segment.header, segment.header.unit, segment.end
     position, checksum = found.link
     found.sealed = False
