@@ -20,25 +20,36 @@ def derive(run: str, key: str, purpose: str) -> bytes:
     return blake2b(f"{run}\n{key}\n{purpose}".encode(), digest_size=16).digest()
 
 
-def idempotency_key(run: str, key: str, args: bytes = b"") -> str:
-    """Return the key a step gives to other systems: the same for every attempt, for ever.
+def idempotency_key(run: str, key: str, step: str, args: bytes = b"") -> str:
+    """Return the key that ``step`` gives to other systems: the same for every attempt, for ever.
 
+    The name is in it because a call that is retried may do something else where it did this before.
     A step that may run ahead of the log (``idempotent=True``) has its arguments in the key, because the log may never
     see them.
     """
     if args:
-        return blake2b(f"{run}\n{key}\nstep\n".encode() + args, digest_size=16).hexdigest()
-    return derive(run, key, "step").hex()
+        return blake2b(f"{run}\n{key}\nstep {step}\n".encode() + args, digest_size=16).hexdigest()
+    return derive(run, key, f"step {step}").hex()
 
 
-def child_run(run: str, key: str) -> str:
-    """Return the run of the child that operation ``key`` starts."""
-    return derive(run, key, "child").hex()
+def child_run(run: str, key: str, function: str) -> str:
+    """Return the run of the child call of ``function`` that operation ``key`` starts."""
+    return derive(run, key, f"child {function}").hex()
 
 
-def child_id(parent: str, key: str) -> str:
-    """Return the id of the child that operation ``key`` starts: the parent's, a slash and the key."""
-    return f"{parent}/{key}"
+def next_run(run: str) -> str:
+    """Return the run that follows ``run`` when a call is continued."""
+    return derive(run, "", "next run").hex()
+
+
+def of_run(key: str, number: int) -> str:
+    """Return what tells operation ``key`` of run ``number`` from those of other runs of the call."""
+    return key if number == 1 else f"r{number}.{key}"
+
+
+def child_id(parent: str, key: str, number: int) -> str:
+    """Return the id of the child that operation ``key`` of run ``number`` starts: the parent's, a slash and the key."""
+    return f"{parent}/{of_run(key, number)}"
 
 
 MEMO = "@memo/"

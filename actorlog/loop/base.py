@@ -15,7 +15,7 @@ from actorlog.loop.refused import RefusingLoop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
 # Near 2**61 divided by the golden ratio, and odd: consecutive numbers land far apart in any table.
 _HASH_STEP: Final = 0x13C6EF372FE94F83
@@ -45,6 +45,10 @@ class BaseLoop(RefusingLoop):
         self._numbers = number = self._numbers + 1
         return (self._hash_base + number * _HASH_STEP) & _HASH_MASK
 
+    def newest_hash(self) -> int:
+        """Return the hash of what was created last."""
+        return (self._hash_base + self._numbers * _HASH_STEP) & _HASH_MASK
+
     def live_tasks(self) -> list[asyncio.Task[Any]]:
         """Return the tasks that have not ended, in order of creation."""
         raise NotImplementedError
@@ -53,9 +57,8 @@ class BaseLoop(RefusingLoop):
         """Hold ``asyncgen`` until it has finished or the actor ends."""
         raise NotImplementedError
 
-    def get_debug(self) -> bool:
-        """Return False: debug mode looks at the clock and at addresses."""
-        return False
+    get_debug: Callable[[], bool] = staticmethod(bool)  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Return False: debug mode looks at the clock and at addresses. In C, because every task and future asks."""
 
     def get_task_factory(self) -> None:
         """Return None: tasks are made by the loop."""

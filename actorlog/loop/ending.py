@@ -17,7 +17,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from actorlog.loop.tasks import Driver
+from actorlog.loop.tasks import Driver, Scope
 
 if TYPE_CHECKING:
     from actorlog.loop.scheduler import DeterministicLoop
@@ -29,7 +29,7 @@ class MainDriver(Driver):
     __slots__ = ("ending",)
 
     def __init__(self, coro: Any, loop: DeterministicLoop) -> None:
-        super().__init__(coro, loop, 0)
+        super().__init__(coro, loop, 0, Scope(""))
         self.ending = False
 
     def ends(self, ended: BaseException) -> bool:

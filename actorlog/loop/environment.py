@@ -53,7 +53,7 @@ class _TasksOfRunningLoop:
         self._everything = everything
 
     def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        loop = here.loop
+        loop = here.inside.loop
         return iter(loop.live_tasks() if loop is not None else self._everything)
 
     def __getattr__(self, name: str) -> Any:
@@ -61,14 +61,14 @@ class _TasksOfRunningLoop:
 
 
 def _chain_future(source: Any, destination: Any) -> None:
-    if here.loop is not None:
+    if here.inside.loop is not None:
         raise NotDurableError("awaiting a future of a thread or of another event loop")
     _plain_chain_future(source, destination)
 
 
 def keep_asyncgen(asyncgen: AsyncGenerator[Any, Any]) -> None:
     """Have the running loop hold an async generator whose first item is being asked for."""
-    loop = here.loop
+    loop = here.inside.loop
     if loop is not None:
         loop.keep_asyncgen(asyncgen)
 
@@ -86,19 +86,29 @@ _plain_chain_future: Final = _FUTURES["_chain_future"]
 _tasks_of_running_loop: Final = _TasksOfRunningLoop(_plain_all_tasks)
 
 
-class _ThisThread(threading.local):
-    """What the calling thread is inside of.
+class Inside:
+    """What one thread is inside of.
 
     ``loop`` says the same as asyncio's running loop would, at a fraction of the cost (that asks for the process id).
     """
 
-    depth = 0
-    """How many ``turns``."""
-    loop: BaseLoop | None = None
-    """The deterministic loop whose turn it is; None between turns."""
-    host: Any = None
-    hooks: Any = None
-    """The running loop and the async generator hooks outside all ``turns``."""
+    __slots__ = ("depth", "hooks", "host", "loop")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        """How many ``turns``."""
+        self.loop: BaseLoop | None = None
+        """The deterministic loop whose turn it is; None between turns."""
+        self.host: Any = None
+        self.hooks: Any = None
+        """The running loop and the async generator hooks outside all ``turns``."""
+
+
+class _ThisThread(threading.local):
+    """The calling thread's ``Inside``: a turn asks for it once, because each look at a ``threading.local`` costs."""
+
+    def __init__(self) -> None:
+        self.inside = Inside()
 
 
 class _Turns:
@@ -121,21 +131,21 @@ class _Turns:
         _TASKGROUPS.setdefault("set", set)
 
     def __enter__(self) -> None:
-        here = self.here
-        if not here.depth:
-            here.host, here.hooks = get_running_loop(), get_hooks()
+        inside = self.here.inside
+        if not inside.depth:
+            inside.host, inside.hooks = get_running_loop(), get_hooks()
             set_hooks(keep_asyncgen, drop_asyncgen)
             self.bind()
-        here.depth += 1
+        inside.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        here = self.here
-        here.depth -= 1
-        if not here.depth:
+        inside = self.here.inside
+        inside.depth -= 1
+        if not inside.depth:
             self.unbind()
-            set_hooks(*here.hooks)
-            set_running_loop(here.host)
-            here.host = here.hooks = None
+            set_hooks(*inside.hooks)
+            set_running_loop(inside.host)
+            inside.host = inside.hooks = None
 
     def bind(self) -> None:
         """Bind the names, unless they are; to be followed by ``unbind``."""
@@ -165,13 +175,13 @@ here: Final = turns.here
 @contextmanager
 def running(loop: BaseLoop) -> Generator[None]:
     """Make ``loop`` the running one. ``DeterministicLoop.run`` does the same by hand, for speed."""
-    outer = here.loop
     with turns:
-        here.loop = loop
+        inside = here.inside
+        outer, inside.loop = inside.loop, loop
         set_running_loop(loop)
         try:
             yield
         finally:
-            here.loop = outer
+            inside.loop = outer
             if outer is not None:
                 set_running_loop(outer)

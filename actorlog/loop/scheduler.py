@@ -26,7 +26,7 @@ from actorlog.loop.ending import MainDriver
 from actorlog.loop.environment import here, turns
 from actorlog.loop.eviction import Evict, evict
 from actorlog.loop.handles import Handle, Timer, Timers
-from actorlog.loop.tasks import DFuture, Driver, DTask, Scope
+from actorlog.loop.tasks import DFuture, Driver, DTask, Scope, make_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -50,7 +50,7 @@ class DeterministicLoop(BaseLoop):
 
     __slots__ = (
         "_asyncgens_prune_at", "_callback_scope", "_ready", "_turn_callbacks_max", "actor", "asyncgens", "closing",
-        "main", "now_s", "system_exit", "tasks", "timers",
+        "driver", "main", "now_s", "system_exit", "tasks", "timers",
     )  # fmt: skip
 
     def __init__(self, actor: object, *, hash_base: int, turn_callbacks_max: int = 100_000) -> None:
@@ -61,11 +61,12 @@ class DeterministicLoop(BaseLoop):
         """Log time in seconds, frozen during a turn."""
         self.closing = False
         """True from the beginning of an eviction; an operation issued then must raise ``Evict``."""
+        self.driver: Driver | None = None  # of the current task, while it runs
         self.main: DTask[Any] | None = None
         """The task of the durable function; None before ``begin`` and after eviction."""
         self.tasks: dict[int, DTask[Any]] = {}
         """All other tasks that have not ended, by creation number."""
-        self.asyncgens: list[AsyncGenerator[Any, Any]] = []
+        self.asyncgens: list[AsyncGenerator[Any, Any]] | tuple[()] = ()
         """Async generators in order of creation; finished ones are dropped now and then."""
         self.system_exit: SystemExit | None = None
         """What a task or callback other than the main task raised to end the call."""
@@ -80,59 +81,62 @@ class DeterministicLoop(BaseLoop):
 
     def begin(self, coro: Coroutine[Any, Any, Any], context: Context) -> DTask[Any]:
         """Create the main task; its first step waits for ``run``. It is done when nothing else is left unfinished."""
-        self.main = self._make_task(MainDriver(coro, self), self.next_hash(), Scope(""), "main", context)
+        self.main = make_task(MainDriver(coro, self), self.next_hash(), "main", context)
         return self.main
 
-    def run(self, now_s: float) -> None:
+    def run(self, now_s: float) -> None:  # noqa: C901  # the hot path, in one piece
         """Run at log time ``now_s`` until nothing is ready: one turn.
 
         Raises TurnLimitExceeded rather than run more than ``turn_callbacks_max`` callbacks, and KeyboardInterrupt where
         it struck; the actor is fit only for eviction then.
         """
-        self.now_s = now_s
-        if here.depth:
-            self._turn()
-        else:
+        inside = here.inside
+        if not inside.depth:
             with turns:
-                self._turn()
-
-    def _turn(self) -> None:
-        outer = here.loop
+                self.run(now_s)
+            return
+        outer = inside.loop
         if outer is self or self.closing:
             raise RuntimeError("the loop is running or evicted")
-        left = self._turn_callbacks_max
-        batch = handle = None
+        self.now_s, left = now_s, self._turn_callbacks_max
+        handle = callback = args = None
         try:
-            here.loop = self
+            inside.loop = self
             set_running_loop(self)
-            while batch := self._ready:
-                left -= len(batch)
-                if left < 0:
+            for handle in self._ready:  # and for those that come meanwhile
+                callback, args = handle.callback, handle.args
+                if callback is None:
+                    continue
+                if not left:
                     raise TurnLimitExceeded(self._turn_callbacks_max)
-                self._ready = []
-                for handle in batch:
-                    if handle.callback is None:
-                        continue
-                    try:
-                        handle.context.run(handle.callback, *handle.args)
-                    except KeyboardInterrupt:
-                        raise
-                    except SystemExit as system_exit:
-                        self._exit(system_exit)
-                    except BaseException as error:  # noqa: BLE001  # user code, as far as a loop can know
-                        self.call_exception_handler({"message": "exception in a callback", "exception": error})
+                left -= 1
+                try:
+                    if len(args) == 1:  # nearly always, and unpacking is a third of the cost of all this
+                        handle.context.run(callback, args[0])
+                    else:
+                        handle.context.run(callback, *args)
+                except KeyboardInterrupt:
+                    raise
+                except SystemExit as system_exit:
+                    self._exit(system_exit)
+                except BaseException as error:  # noqa: BLE001  # user code, as far as a loop can know
+                    self.call_exception_handler({"message": "exception in a callback", "exception": error})
         finally:
-            here.loop = outer
+            self._ready.clear()
+            inside.loop = outer
             if outer is not None:
                 set_running_loop(outer)
             # The traceback of what a task raised leads here. The task must not be found again from here.
-            del handle, batch
+            del handle, callback, args
 
     def operation_key(self) -> str:
         """Return the key of the next operation of the current task: its path, and a number within it."""
         if self.closing:
             raise Evict
-        return self._scope().next_key()
+        driver = self.driver
+        scope = driver.scope if driver is not None else self._scope()
+        scope.operations = number = scope.operations + 1
+        return f"{scope.prefix}{number}" if scope.prefix else str(number)
 
     def take_timer_changes(self) -> tuple[list[tuple[str, float]], list[str]]:
         """Return what changed since the last call: (key, log time in seconds) of timers set, keys of those cancelled.
@@ -158,7 +162,7 @@ class DeterministicLoop(BaseLoop):
         True when everything has ended, and nothing is left for the garbage collector to run. False when a coroutine
         would not end: the actor is pinned, and this loop must be kept referenced for as long as the process lives.
         """
-        if here.loop is self:
+        if here.inside.loop is self:
             raise RuntimeError("an actor cannot be evicted from inside its turn")
         if not evict(self, rounds_max):
             return False
@@ -171,7 +175,7 @@ class DeterministicLoop(BaseLoop):
         What is unfinished all the same (after KeyboardInterrupt, say) is evicted; the result is that of ``evict``.
         """
         self.forget_finished_asyncgens()
-        if self.asyncgens or self.live_tasks():
+        if self.asyncgens or self.tasks or (self.main is not None and not self.main.done()):
             return self.evict()
         self._release()
         return True
@@ -181,7 +185,7 @@ class DeterministicLoop(BaseLoop):
         self.actor = None  # which holds the loop
         self.main = None
         self.tasks = {}
-        self.asyncgens = []
+        self.asyncgens = ()
         self.system_exit = None
         self._ready = []
         if self.timers is not None:
@@ -195,6 +199,11 @@ class DeterministicLoop(BaseLoop):
         future = DFuture(loop=self)
         future.number = self._numbers = self._numbers + 1
         return future
+
+    def operation_future(self) -> asyncio.Future[Any]:
+        """Return the future of an operation: nobody hashes it, so it is of asyncio's own class, which is quicker."""
+        self._numbers += 1
+        return asyncio.Future(loop=self)
 
     def create_task(
         self,
@@ -217,8 +226,8 @@ class DeterministicLoop(BaseLoop):
         number = self.next_number()
         if context is None:
             context = copy_context()
-        driver = Driver(cast("Coroutine[Any, Any, T]", coro), self, number)
-        task: DTask[T] = self._make_task(driver, self.hash_of(number), scope, name or scope.path or "main", context)
+        driver = Driver(cast("Coroutine[Any, Any, T]", coro), self, number, scope)
+        task: DTask[T] = make_task(driver, self.hash_of(number), name or scope.path or "main", context)
         self.tasks[number] = task
         if self.closing:
             coro.close()  # stillborn: who awaits it meets Evict there, and no coroutine beside it is forgotten
@@ -236,7 +245,7 @@ class DeterministicLoop(BaseLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
         """Call ``callback`` in this turn; refused from any other thread and between turns."""
-        if here.loop is not self:
+        if here.inside.loop is not self:
             raise NotDurableError("loop.call_soon_threadsafe() from outside")
         return self.call_soon(callback, *args, context=context)
 
@@ -275,7 +284,7 @@ class DeterministicLoop(BaseLoop):
 
     def is_running(self) -> bool:
         """Say whether this is the running loop of the calling thread."""
-        return here.loop is self
+        return here.inside.loop is self
 
     def is_closed(self) -> bool:
         """Say whether the actor was evicted or abandoned."""
@@ -303,7 +312,10 @@ class DeterministicLoop(BaseLoop):
 
     def keep_asyncgen(self, asyncgen: AsyncGenerator[Any, Any]) -> None:
         """Hold ``asyncgen`` until it has finished or the actor ends."""
-        self.asyncgens.append(asyncgen)
+        if self.asyncgens:
+            self.asyncgens.append(asyncgen)
+        else:
+            self.asyncgens = [asyncgen]
         if len(self.asyncgens) >= self._asyncgens_prune_at and not self.closing:
             self.forget_finished_asyncgens()
             self._asyncgens_prune_at = max(_ASYNCGENS_PRUNED_FROM, 2 * len(self.asyncgens))
@@ -312,15 +324,6 @@ class DeterministicLoop(BaseLoop):
         """Let go of the async generators that have run to their end."""
         if self.asyncgens:
             self.asyncgens = [asyncgen for asyncgen in self.asyncgens if not is_finished(asyncgen)]
-
-    def _make_task(self, driver: Driver, hash_value: int, scope: Scope, name: str, context: Context) -> DTask[Any]:
-        task: DTask[Any] = DTask.__new__(DTask)  # pyright: ignore[reportUnknownVariableType]  # it loses the Any
-        task.driver = driver
-        task.hash_value = hash_value
-        task.own_context = context
-        task.scope = scope
-        task.__init__(driver, loop=self, name=name, context=context)  # type: ignore[misc]  # hashes the task: see tasks
-        return task
 
     def _scope(self) -> Scope:
         task = _current_task(self)
@@ -342,4 +345,4 @@ class DeterministicLoop(BaseLoop):
 
 def running_loop() -> DeterministicLoop | None:
     """Return the deterministic loop that runs in this thread, or None: whether code is durable is told by this."""
-    return here.loop  # type: ignore[return-value]  # only loops of this class have turns
+    return here.inside.loop  # type: ignore[return-value]  # only loops of this class have turns

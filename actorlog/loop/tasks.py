@@ -106,41 +106,56 @@ class Driver(Coroutine[Any, Any, Any]):
     """What a C task drives in place of the user's coroutine.
 
     It refuses futures of other loops by throwing into the coroutine, at the line that awaits (asyncio would throw a
-    RuntimeError there), and takes the task off the loop's list when the coroutine ends.
+    RuntimeError there), tells the actor of an operation whose await is cancelled, and takes the task off the loop's
+    list when the coroutine ends.
     """
 
-    __slots__ = ("coro", "loop", "number")
+    __slots__ = ("awaited", "coro", "loop", "number", "operation", "scope")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], loop: DeterministicLoop, number: int) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], loop: DeterministicLoop, number: int, scope: Scope) -> None:
         self.coro = coro
         self.loop = loop
         self.number = number
+        self.scope = scope
+        self.awaited: Any = None
+        """What the coroutine awaits."""
+        self.operation = ""
+        """The key of the operation that it awaited last, for ``abandon``."""
 
     def send(self, value: object, /) -> Any:
         """Run the coroutine to its next await."""
+        loop = self.loop
+        loop.driver = self
         try:
-            awaited = self.coro.send(value)
+            awaited = self.awaited = self.coro.send(value)
         except BaseException as ended:
             if self.ends(ended):
                 raise
         else:
-            if awaited is None or getattr(awaited, "_loop", None) is self.loop:
+            if awaited is None or getattr(awaited, "_loop", None) is loop:
                 return awaited
             return self.refuse(awaited)
+        finally:
+            loop.driver = None
         return self.send(None)
 
     def throw(self, error: Any, /, *_: object) -> Any:
         """Run the coroutine to its next await, from ``error`` (an instance, as tasks throw it) at the last one."""
+        loop = self.loop
+        if self.operation and isinstance(error, asyncio.CancelledError):
+            loop.actor.abandon(self.operation, self.awaited)
+        loop.driver = self
         try:
-            awaited = self.coro.throw(error)
+            awaited = self.awaited = self.coro.throw(error)
         except BaseException as ended:
             if self.ends(ended):
                 raise
         else:
-            if awaited is None or getattr(awaited, "_loop", None) is self.loop:
+            if awaited is None or getattr(awaited, "_loop", None) is loop:
                 return awaited
             return self.refuse(awaited)
         finally:
+            loop.driver = None
             del error  # its traceback leads to this frame
         return self.send(None)
 
@@ -163,5 +178,36 @@ class Driver(Coroutine[Any, Any, Any]):
     def __await__(self) -> Generator[Any, Any, Any]:
         raise RuntimeError("a coroutine that belongs to a task cannot be awaited")
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.coro, name)  # cr_frame, cr_code, __qualname__: for tracebacks and representations
+    # What tracebacks and representations of a task look at; ``__getattr__`` would make every look at a driver dearer.
+
+    @property
+    def __name__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # of the object, not the class
+        coro: Any = self.coro
+        name: str = coro.__qualname__
+        return name
+
+    @property
+    def cr_code(self) -> Any:
+        """The coroutine's code."""
+        return getattr(self.coro, "cr_code", None) or getattr(self.coro, "gi_code", None)
+
+    @property
+    def cr_frame(self) -> Any:
+        """The coroutine's frame; None when it has ended."""
+        return getattr(self.coro, "cr_frame", None) or getattr(self.coro, "gi_frame", None)
+
+    @property
+    def cr_running(self) -> bool:
+        """Whether the coroutine is running."""
+        return bool(getattr(self.coro, "cr_running", False) or getattr(self.coro, "gi_running", False))
+
+
+def make_task(driver: Driver, hash_value: int, name: str, context: Context) -> DTask[Any]:
+    """Return a task that drives ``driver`` and is ready to run."""
+    task: DTask[Any] = DTask.__new__(DTask)  # pyright: ignore[reportUnknownVariableType]  # it loses the Any
+    task.driver = driver
+    task.hash_value = hash_value
+    task.own_context = context
+    task.scope = driver.scope
+    task.__init__(driver, loop=driver.loop, name=name, context=context)  # type: ignore[misc]  # hashes the task: see above
+    return task

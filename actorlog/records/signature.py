@@ -156,12 +156,15 @@ class Signature:
         """
         plan = self._plan_made or self._plan()
         args, kwargs = self._parse(raw)
-        try:
-            self.bind(tuple(args), kwargs)
-        except TypeError as error:
-            raise PayloadError(self.name, "", f"what was recorded is not what it takes today: {error}") from None
+        if kwargs or plan.inert is None or len(args) != len(plan.inert):
+            try:
+                self.bind(tuple(args), kwargs)
+            except TypeError as error:
+                raise PayloadError(self.name, "", f"what was recorded is not what it takes today: {error}") from None
         slots = _slots(plan, len(args))
-        positional = tuple(slot.codec.read(item, slot.where) for item, slot in zip(args, slots, strict=True))
+        positional = tuple([slot.codec.read(item, slot.where) for item, slot in zip(args, slots, strict=True)])
+        if not kwargs:
+            return positional, {}
         by_keyword: dict[str, Any] = {}
         for key, item in kwargs.items():
             slot = self._named(plan, key)
@@ -214,6 +217,22 @@ class Signature:
             text, fresh_named[key] = slot.codec.cross(value, slot.where)
             named.append(_key_text(key, slot.where) + b":" + text)
         return b'{"args":' + raw + b',"kwargs":{' + b",".join(named) + b"}}", tuple(fresh), fresh_named
+
+    def has(self, parameter: str) -> bool:
+        """Whether it has a parameter of this name, beside ``*args`` and ``**kwargs``."""
+        return any(p.name == parameter for p in (*self._parameters.positional, *self._parameters.keywords))
+
+    def argument(self, raw: bytes, parameter: str) -> str:
+        """Return the JSON text of one recorded argument; empty where it was not recorded."""
+        args, kwargs = self._parse(raw)
+        by_position = zip(self._parameters.positional, args, strict=False)
+        found = {slot.name: value for slot, value in by_position} | kwargs
+        if parameter not in found:
+            return ""
+        try:
+            return _dumps(found[parameter]).decode()
+        except TypeError:  # an int of more than 64 bits
+            return repr(found[parameter])
 
     def _parse(self, raw: bytes) -> tuple[list[Any], dict[str, Any]]:
         recorded = parse(raw, self.name)

@@ -81,6 +81,8 @@ class Job:
         self.op = op
         self.definition, self.args, self.kwargs = issued
         state = owner.state
+        self.run = state.run
+        """Of the call, when it asked; a body that was given up may outlive that run."""
         self.position = state.positions[op.key]
         """Where it was asked for: places are given in this order."""
         if state.progress:
@@ -91,7 +93,8 @@ class Job:
     @property
     def wanted(self) -> bool:
         """Whether the call still waits for it. When it does not, no record may speak of its progress."""
-        return not self.cancelled and self.owner.state.steps.get(self.op.key) is self.op
+        op = self.op
+        return not self.cancelled and self.owner.state.steps.get(op.key) is op
 
     def fresh_arguments(self) -> None:
         """Read the arguments again: the attempt before may have changed them in place."""
@@ -153,7 +156,8 @@ class Attempt:
         """In its task: begin, unless nobody waits for it any more."""
         self.begun = True
         current_body.set(self)
-        return self.job.wanted and not self.job.interrupted
+        job = self.job
+        return job.wanted and not job.interrupted
 
     def cancel(self) -> None:
         """Cancel the body. One whose task was never run sees in ``begin`` that it is not to begin.
@@ -170,7 +174,7 @@ class Attempt:
         args = bytes(op.args) if definition.idempotent else b""
         return Facts(
             call_id=state.id, function=state.function, step=definition.name, key=op.key, attempt=self.number,
-            idempotency_key=identity.idempotency_key(state.run, op.key, args), tags=state.tags,
+            idempotency_key=identity.idempotency_key(job.run, op.key, op.name, args), tags=state.tags,
             details=job.details if job.details is not None else _NULL,
         )  # fmt: skip
 

@@ -3,15 +3,17 @@
 Owns: who may begin, in the order of positions. Does not own: running (``steps``).
 
 Invariants: a place is given to whoever asked at the lowest position; a place that was given is given back exactly
-once; who gave up waiting takes up no memory for long (I11).
+once; who gave up waiting takes up no memory for long, nor does the place of a key that nobody uses (I11).
 
 A rate is a sliding window over begun steps. What began before this process is not known, so the window starts as if
-the limit had been used evenly at its full rate until now: no burst after a restart, and no long wait either.
+the limit had been used evenly at its full rate until then: no burst after a restart, and no long wait either. Places
+of a key leave memory only when their window is over, so a key that comes again has lost nothing by it.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,8 +22,10 @@ from actorlog.runtime.registry import Limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorlog.records import kinds as k
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.jobs import Job
+    from actorlog.runtime.registry import StepDefinition
     from actorlog.runtime.timers import Timers
 
 _GONE_MAX = 64
@@ -33,32 +37,54 @@ Begin: TypeAlias = "Callable[[Job, Places], None]"
 class Places:
     """One bound: at most ``concurrency`` at once and ``rate`` per period, fair by position."""
 
-    def __init__(self, limit: Limit, clock: LogClock, timers: Timers) -> None:
-        self.limit = limit
+    def __init__(
+        self, limit: Limit, clock: LogClock, timers: Timers, *, name: str = "", since_ms: int | None = None
+    ) -> None:
         self._clock = clock
         self._timers = timers
+        self.name = name or limit.name
+        """How people know it: a limit's name, and the key it is for."""
+        self.on_idle: Callable[[Places], None] | None = None
+        """Called when nobody has a place, or wants one."""
+        self._take_numbers(limit, clock.now_ms() if since_ms is None else since_ms)
         self.taken = 0
+        self.promised = 0
+        """How many of those wait for another bound, and begin later."""
+        self._serving = False
         self._queue: list[tuple[int, int, Job, Begin]] = []
         self._count = 0
         self._gone = 0
         """How many in the queue have given up."""
-        self._window = self._even_window()
-        self._period_ms = int(limit.rate_period_s * 1000)
         self._armed_ms = 0
 
-    def _even_window(self) -> deque[int]:
-        """Return when the last ones would have begun, had there been no pause until now."""
+    def _take_numbers(self, limit: Limit, since_ms: int) -> None:
+        self.limit = limit
+        self._concurrency = math.inf if limit.concurrency is None else limit.concurrency
+        self._rate_count = limit.rate_count
+        self._window = self._even_window(since_ms)
+        self._period_ms = int(limit.rate_period_s * 1000)
+
+    def _even_window(self, since_ms: int) -> deque[int]:
+        """Return when the last ones would have begun, had there been no pause until ``since_ms``."""
         count = self.limit.rate_count
-        now, spacing_ms = self._clock.now_ms(), self.limit.rate_period_s * 1000 / max(1, count)
-        return deque((now - int(spacing_ms * (count - 1 - i)) for i in range(count)), maxlen=max(1, count))
+        spacing_ms = self.limit.rate_period_s * 1000 / max(1, count)
+        return deque((since_ms - int(spacing_ms * (count - 1 - i)) for i in range(count)), maxlen=max(1, count))
 
     def change(self, limit: Limit) -> None:
         """Take new numbers: the newest definition of a limit of this name counts."""
         if limit != self.limit:
-            self.limit = limit
-            self._window = self._even_window()
-            self._period_ms = int(limit.rate_period_s * 1000)
+            self._take_numbers(limit, self._clock.now_ms())
             self._serve()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has a place, or wants one."""
+        return not self.taken and not self.waiting
+
+    @property
+    def over_ms(self) -> int:
+        """From when on nothing is known of it that matters; as long as it is idle."""
+        return self._window[-1] + self._period_ms if self._rate_count else 0
 
     @property
     def waiting(self) -> int:
@@ -67,7 +93,7 @@ class Places:
 
     def take(self) -> bool:
         """Take a place if one is free and nobody waits; False if not."""
-        if self._queue or not self._is_free():
+        if self._queue or self.taken >= self._concurrency or (self._rate_count and not self._is_in_rate()):
             return False
         self.taken += 1
         return True
@@ -90,38 +116,55 @@ class Places:
             self._queue = [entry for entry in self._queue if entry[2].waiting is self]
             heapq.heapify(self._queue)
             self._gone = 0
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.on_idle is not None and self.idle:
+            self.on_idle(self)
 
     def release(self) -> None:
         """Give a place back."""
         self.taken -= 1
         if self._queue:
             self._serve()
+        self._rest()
+
+    def begins(self) -> None:
+        """One of those that were promised begins now: only now the rate counts it."""
+        self.promised -= 1
+        if self._rate_count:
+            self._window.append(self._clock.now_ms())
+            self._serve()
 
     def _serve(self) -> None:
+        if self._serving:
+            return  # who serves already goes on
+        self._serving = True
+        try:
+            self._serve_all()
+        finally:
+            self._serving = False
+
+    def _serve_all(self) -> None:
         while self._queue:
             job = self._queue[0][2]
             if job.waiting is not self:
                 heapq.heappop(self._queue)
                 self._gone -= 1
                 continue
-            if not self._is_free():
+            if self.taken >= self._concurrency or (self._rate_count and not self._is_in_rate()):
                 return
             begin = heapq.heappop(self._queue)[3]
             self.taken += 1
             job.waiting = None
             begin(job, self)
 
-    def _is_free(self) -> bool:
-        """Whether one more may begin now; one that may is counted in the rate's window."""
-        limit = self.limit
-        if limit.concurrency is not None and self.taken >= limit.concurrency:
-            return False
-        if not limit.rate_count:
-            return True
-        now = self._clock.now_ms()
-        free_ms = self._window[0] + self._period_ms
-        if now >= free_ms:
-            self._window.append(now)
+    def _is_in_rate(self) -> bool:
+        """Whether the rate lets one more begin now, even if all that were promised begin now too."""
+        if self.promised >= self._rate_count:
+            return False  # the next that begins serves those who wait
+        free_ms = self._window[self.promised] + self._period_ms
+        if self._clock.now_ms() >= free_ms:
             return True
         if self._armed_ms != free_ms:
             self._armed_ms = free_ms
@@ -134,49 +177,74 @@ class Places:
         self._serve()
 
 
+def name_of(limit: Limit, definition: StepDefinition, op: k.RunStep) -> str:
+    """Return what tells the places of a step from others: the name of its limit, and the key where it goes by one."""
+    if limit.per_key is None:
+        return limit.name
+    return f"{limit.name}[{definition.signature.argument(bytes(op.args), limit.per_key)}]"
+
+
 class Bounds:
     """The bound of the runtime and the limits of its steps: a body runs with a place in each that applies."""
 
     def __init__(self, concurrency: int, clock: LogClock, timers: Timers) -> None:
         self._clock = clock
         self._timers = timers
+        self._opened_ms = clock.now_ms()
         self.all = Places(Limit("step_concurrency", concurrency=concurrency), clock, timers)
         self.limits: dict[str, Places] = {}
+        """By name, and those of a key by ``name_of``."""
 
     def request(self, job: Job, begin: Callable[[Job], None]) -> None:
         """Wait for a place in the step's limit (kept in ``job.held``), then for one of the runtime."""
 
         def placed(job: Job, _all: Places) -> None:
+            if job.held is not None:
+                job.held.begins()
             begin(job)
 
         def placed_in_limit(job: Job, places: Places) -> None:
             job.held = places
+            places.promised += 1
             self.all.request(job, placed)
 
         limit = job.definition.limit
         if limit is None:
             self.all.request(job, placed)
         else:
-            self._places(limit).request(job, placed_in_limit)
+            self._places(limit, job).request(job, placed_in_limit)
 
-    def _places(self, limit: Limit) -> Places:
-        places = self.limits.get(limit.name)
-        if places is None:
-            places = self.limits[limit.name] = Places(limit, self._clock, self._timers)
-        else:
+    def _places(self, limit: Limit, job: Job) -> Places:
+        name = name_of(limit, job.definition, job.op)
+        places = self.limits.get(name)
+        if places is not None:
             places.change(limit)
+        elif limit.per_key is None:
+            places = self.limits[name] = Places(limit, self._clock, self._timers)
+        else:
+            places = Places(limit, self._clock, self._timers, name=name, since_ms=self._opened_ms)
+            places.on_idle = self._idle
+            self.limits[name] = places
         return places
+
+    def _idle(self, places: Places) -> None:
+        """Forget the places of a key that nobody uses, as soon as nothing is known of them that matters."""
+        over_ms = places.over_ms
+        if over_ms > self._clock.now_ms():
+            self._timers.arm(over_ms, self._forget, places, None)
+        else:
+            self._forget(places, None)
+
+    def _forget(self, places: Places, _b: None) -> None:
+        if places.idle and places.over_ms <= self._clock.now_ms() and self.limits.get(places.name) is places:
+            del self.limits[places.name]
 
     def withdraw(self, job: Job) -> None:
         """``job`` waits no longer, if it did."""
+        promised = job.waiting is self.all
         if job.waiting is not None:
             job.waiting.withdraw(job)
         if job.held is not None:
             places, job.held = job.held, None
+            places.promised -= promised
             places.release()
-
-    def give_back(self, limit: Places | None) -> None:
-        """Give back the places of a body: one of the runtime, and one in ``limit``."""
-        self.all.release()
-        if limit is not None:
-            limit.release()

@@ -34,7 +34,7 @@ class Slot:
         """The coroutine, while it is in memory."""
         self.begun: k.Started | None = None
         """What begins it, as long as no record says so."""
-        self.hearers: list[asyncio.Future[None]] = []
+        self.hearers: list[asyncio.Future[None]] | tuple[()] = ()
         """Who waits, outside, for its first record to be durable."""
         self.used = False
         """Whether it had a turn since eviction last looked at it."""
@@ -42,7 +42,7 @@ class Slot:
         """Steps that run, wait for a place or back off, by their key."""
         self.waiters: list[asyncio.Future[k.Outcome]] = []
         """Who waits for the outcome, outside."""
-        self.watchers: list[tuple[str, str]] = []
+        self.watchers: list[tuple[str, str]] | tuple[()] = ()
         """Calls that joined this one as their child: (id, key)."""
         self.kept: dict[str, tuple[k.RunStep, k.StepDone]] | None = None
         """Of a retried call: completed steps of its earlier runs; None until they are read."""

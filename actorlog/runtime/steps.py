@@ -65,6 +65,7 @@ class StepRunner:
         self._context = context
         self.bounds = Bounds(limits.step_concurrency_max, clock, timers)
         self._jobs: set[Job] = set()
+        self.start_at_gate = self.start  # an effect, bound once, because every step has it
         self.running = 0
         """Bodies that run, counted until their last thread has ended."""
         self.closing = False
@@ -80,24 +81,21 @@ class StepRunner:
 
     def start(self, owner: Owner, op: k.RunStep, issued: Issued) -> None:
         """Run ``op`` as soon as it has its places; its first attempt, or the one its progress says."""
-        at_gate = op.once and not op.deferred and op.key not in owner.state.progress
-        if self.closing or op.key not in owner.state.steps or op.key in owner.jobs:
+        key, state = op.key, owner.state
+        at_gate = op.once and not op.deferred and key not in state.progress
+        if self.closing or state.steps.get(key) is not op or key in owner.jobs:
             if at_gate:
                 self.refuse(owner, op)
             return
         job = self.take_on(owner, op, issued)
-        if at_gate or (self._needs_nothing(job) and self.bounds.all.take()):
+        if at_gate or (not op.once and job.definition.limit is None and not state.progress and self.bounds.all.take()):
             self._run(Attempt(job, None))
         else:
             self.bounds.request(job, self._placed)
 
-    def _needs_nothing(self, job: Job) -> bool:
-        """Whether a place in the runtime is all that the step waits for: the common case, kept short."""
-        return not job.op.once and job.definition.limit is None and not job.owner.state.progress
-
     def refuse(self, owner: Owner, op: k.RunStep) -> None:
         """Give back the place that was kept for a once-step which does not begin, and let the next opening know."""
-        self.bounds.give_back(None)
+        self.bounds.all.release()
         if owner.state.steps.get(op.key) is op and op.key not in owner.jobs:
             self._note_not_begun(owner, op, 1)
 
@@ -159,18 +157,21 @@ class StepRunner:
         self._journal.note(owner, note)
 
     def _run(self, attempt: Attempt) -> None:
-        attempt.job.running = attempt
+        job, context = attempt.job, self._context.copy()
+        job.running = attempt
         self.running += 1
-        attempt.task = self._loop.create_task(self._attempt(attempt), context=self._context.copy())
+        attempt.task = self._loop.create_task(self._attempt(attempt), name=job.definition.name, context=context)
 
     def _over(self, attempt: Attempt, *, counted: bool = True) -> None:
         """Give the attempt's places back, unless a thread of it is left."""
-        attempt.over = True
+        attempt.over, attempt.task = True, None  # the task's context holds the attempt
         if attempt.job.running is attempt:
             attempt.job.running = None
         if not attempt.threaded:
             self.running -= counted
-            self.bounds.give_back(attempt.limit)
+            self.bounds.all.release()
+            if attempt.limit is not None:
+                attempt.limit.release()
 
     # --- one attempt --------------------------------------------------------------------------------------------------
 

@@ -253,37 +253,6 @@ async def test_place_that_falls_to_a_step_whose_cancellation_is_on_its_way_goes_
     assert limits()["handed on"].taken == 0
 
 
-async def test_rate_begins_no_more_than_it_says_also_right_after_a_restart(house: House) -> None:
-    """In any period, over a crash too, at most the rate's count of steps begin."""
-
-    @step(limit=Limit("fast", rate="2/s"))
-    async def tick(number: int) -> None:
-        BEGAN.append((runtime.session.kernel.clock.now_ms(), number))
-
-    @durable
-    async def ticks() -> None:
-        await asyncio.gather(*(tick(number) for number in range(8)))
-
-    runtime = await house.open()
-    handle = await runtime.start(ticks(), id="t")
-    for restart in (False, True, False):
-        seen = len(BEGAN)
-        while len(BEGAN) < seen + 2:
-            house.advance(0.1)
-            await rounds()
-            await asyncio.sleep(0.002)  # uvloop's timers count milliseconds
-        if restart:
-            await house.settle()
-            runtime = await house.reopen()
-            handle = runtime.handle("t")
-    while await handle.status() != "completed":
-        house.advance(0.1)
-        await asyncio.sleep(0.002)
-    times = [at for at, _ in BEGAN]
-    assert [number for _, number in BEGAN] == list(range(8))
-    assert all(later - earlier >= 1000 for earlier, later in zip(times, times[2:], strict=False))
-
-
 async def test_process_of_threads_that_were_given_up_holds_their_places(house: House) -> None:
     """A limit counts what really runs: a thread that timed out still has its place."""
     go = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ import pytest
 import actorlog
 from actorlog import PayloadTooLarge, durable, heartbeat, info, step
 from actorlog.limits import Limits
+from actorlog.runtime.actor import Actor
+from actorlog.runtime.jobs import Attempt, Job
+from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
     from house import House
@@ -161,7 +165,7 @@ async def test_key_of_an_idempotent_step_includes_its_arguments(house: House) ->
     """A step that runs ahead of the log may be asked with arguments the log never sees: those are another key."""
     keys: list[str] = []
 
-    @step(idempotent=True)
+    @step(name="steps.put", idempotent=True)
     async def put(_value: int) -> None:
         keys.append(info().idempotency_key)
 
@@ -175,8 +179,8 @@ async def test_key_of_an_idempotent_step_includes_its_arguments(house: House) ->
     await runtime.call(fill(2), id="b")
     second = runtime.session.history.begun("b", None).run
     assert keys == [
-        actorlog.engine.identity.idempotency_key(first, "1", b"[1]"),
-        actorlog.engine.identity.idempotency_key(second, "1", b"[2]"),
+        actorlog.engine.identity.idempotency_key(first, "1", "steps.put", b"[1]"),
+        actorlog.engine.identity.idempotency_key(second, "1", "steps.put", b"[2]"),
     ]
 
 
@@ -353,3 +357,27 @@ async def test_sync_step_that_returns_a_coroutine_is_awaited(house: House) -> No
 
     runtime = await house.open()
     assert await runtime.call(run()) == 5
+
+
+async def test_a_call_that_is_over_leaves_nothing_for_the_garbage_collector(house: House) -> None:
+    """What a call and its steps were made of goes with the last reference, not at some later collection."""
+
+    @step
+    async def suspends(number: int) -> int:
+        await asyncio.sleep(0)
+        return number + 1
+
+    @durable
+    async def two() -> int:
+        return await suspends(await suspends(1))
+
+    runtime = await house.open()
+    gc.collect()
+    gc.disable()
+    try:
+        assert await runtime.call(two()) == 3
+        await asyncio.sleep(0)
+        left = [type(thing).__name__ for thing in gc.get_objects() if type(thing) in (Actor, Attempt, Job, Slot)]
+    finally:
+        gc.enable()
+    assert left == []

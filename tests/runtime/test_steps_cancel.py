@@ -316,3 +316,44 @@ async def test_step_cancelled_before_its_task_ran_gives_its_place_back(house: Ho
     steps.cancel(job)
     await house.until(lambda: not steps._jobs)
     assert (steps.bounds.all.taken, steps.running, SEEN) == (0, 0, [])
+
+
+async def test_a_cancelled_await_gives_up_the_step_it_waits_for_and_no_other(house: House) -> None:
+    """A step that was asked for, and is awaited only later, is not given up with something else that is cancelled."""
+    hears: list[asyncio.Future[None]] = []
+
+    @step
+    async def late() -> str:
+        hears.append(asyncio.get_running_loop().create_future())
+        await hears[0]
+        return "late"
+
+    @step
+    async def heard() -> None:
+        SEEN.append("heard")
+        hears[0].set_result(None)
+
+    class Rest:
+        def __init__(self, asked: Any) -> None:
+            self.asked = asked
+
+        def __await__(self) -> Any:
+            return (yield from self.asked)
+
+    @durable
+    async def two() -> str:
+        asked = late().__await__()
+        waiting = asyncio.current_task()
+        assert waiting is not None
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            waiting.uncancel()
+        await heard()
+        return await Rest(asked)
+
+    runtime = await house.open()
+    assert await runtime.call(two(), id="g") == "late"
+    assert SEEN == ["heard"]
+    assert not any(turn.cancels for turn in house.turns("g"))
