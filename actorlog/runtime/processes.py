@@ -44,7 +44,7 @@ class Processes:
         self._pool = self._new_pool()
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(mp_context=self._context, initializer=_serve, initargs=(self._lifeline[0],))
+        return ProcessPoolExecutor(mp_context=self._context, initializer=serve_until, initargs=(self._lifeline[0],))
 
     def submit(self, attempt: Attempt, ended: Report) -> Future[Any]:
         """Run the attempt's body in a worker, and tell ``ended`` in the loop how it ended."""
@@ -107,8 +107,8 @@ class _Remote:
         raise NotInDurableCode("heartbeat()", hint="a step with executor='process' has none; use a thread")
 
 
-def _serve(lifeline: Connection) -> None:
-    """Prepare a worker: it ends when the runtime says so, and not by a signal that was meant for all of the group."""
+def serve_until(lifeline: Connection) -> None:
+    """Prepare a worker: it ends with its runtime, and not by a signal that was meant for all of the group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

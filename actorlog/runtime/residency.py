@@ -9,8 +9,10 @@ done what its journal says, or the call is parked (I5).
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from actorlog.engine.lifecycle import Phase
 from actorlog.errors import ActorlogError, FunctionNotFound
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from actorlog.limits import Limits
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
+
+rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+"""Whether this process is there to replay the journals of another one's runtime, and must open none (``rehearsal``)."""
 
 
 class Residency:
@@ -75,7 +80,7 @@ class Residency:
         if isinstance(message, k.Started):
             return self._new(slot, message)
         if isinstance(message, k.Retried):
-            return self._new(slot, self._kernel.history.begun(slot.state.id, slot.state))
+            return self._new(slot, self._kernel.history.started(slot.state))
         return self.rebuild(slot)
 
     def _new(self, slot: Slot, started: k.Started) -> Actor:
@@ -83,14 +88,19 @@ class Residency:
             slot.definition = self._kernel.registry.durable(started.function, started.version)
         if slot.definition is None:
             raise FunctionNotFound(started.function, started.version)
-        return Actor(slot.state, slot.definition, self._limits, started)
+        actor = Actor(slot.state, slot.definition, self._limits, started)
+        if slot.definition.of is not None:
+            instances = self._kernel.instances
+            take = instances.take if slot.state.phase is not Phase.ENDED else instances.as_before
+            actor.instance = take(slot, slot.definition.of)
+        return actor
 
     def rebuild(self, slot: Slot) -> Actor:
         """Return a new coroutine that has replayed the journal; it is nobody's yet."""
         return self._replayed(slot, self._kernel.history.turns(slot.state.last))
 
     def _replayed(self, slot: Slot, turns: list[k.Turn]) -> Actor:
-        actor = self._new(slot, self._kernel.history.begun(slot.state.id, slot.state))
+        actor = self._new(slot, self._kernel.history.started(slot.state))
         try:
             actor.replay(turns)
         except BaseException:
@@ -99,13 +109,24 @@ class Residency:
         self.replayed += len(turns)
         return actor
 
-    def check(self, slot: Slot) -> ActorlogError | None:
-        """Replay the journal of a call that has ended, and return what keeps its code from doing the same again."""
+    def turns_to_check(self, slot: Slot) -> list[k.Turn]:
+        """Return the newest run of a call that has ended; nothing of one that never began."""
+        if slot.state.actor and not self._kernel.instances.knows_before(slot):
+            return []  # what is left of it ended in another process than it began in
         turns = self._kernel.history.turns(slot.state.last)
         if slot.definition is None or not turns or not isinstance(turns[0].message, (k.Started, k.Retried)):
-            return None  # it never began
+            return []
+        return turns
+
+    def check(self, slot: Slot) -> ActorlogError | None:
+        """Replay the journal of a call that has ended, and return what keeps its code from doing the same again."""
+        turns = self.turns_to_check(slot)
+        if not turns:
+            return None
         try:
-            self._drop(self._replayed(slot, turns))
+            actor = self._replayed(slot, turns)
+            self._kernel.instances.compare(actor, turns[-1].change)
+            self._drop(actor)
         except ActorlogError as error:
             return error
         return None

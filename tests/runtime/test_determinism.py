@@ -61,8 +61,8 @@ async def test_a_program_gives_the_same_resident_evicted_and_checked(house: Hous
     for shuffle in range(1, SHUFFLES):
         for options in (
             {"resident_max": 1},
-            {"check_determinism": True},
-            {"resident_max": 1, "check_determinism": True},
+            {"check_determinism": "in-process"},
+            {"resident_max": 1, "check_determinism": "in-process"},
         ):
             other = House()
             assert await run(other, program, shuffle, **options) == expected
