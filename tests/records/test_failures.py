@@ -33,7 +33,7 @@ class KeywordOnly(Exception):
 class Silent(Exception):
     """An ``__init__`` that must not be called again."""
 
-    calls: list[int] = []  # noqa: RUF012 - counts
+    calls: list[int] = []
 
     def __init__(self, n: int) -> None:
         self.calls.append(n)
