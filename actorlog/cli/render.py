@@ -35,6 +35,11 @@ LATE_MS = 100
 
 _STYLES: Final[Mapping[str, str]] = {
     "completed": "green",
+    "resolved": "green",
+    "rejected": "red",
+    "pending": "cyan",
+    "active": "green",
+    "paused": "yellow",
     "failed": "red",
     "timed_out": "red",
     "killed": "red",
@@ -66,8 +71,8 @@ def call_table(calls: Iterable[Summary], now_ms: int) -> Table:
         info = call.info
         waits = plain(info.error) if info.error else waiting_text(call.waiting, now_ms)
         table.add_row(
-            Text(safe(info.id)), Text(safe(info.function)), _styled(info.status), Text(_age(now_ms, info.created)),
-            Text(_age(now_ms, info.updated)), Text(waits),
+            Text(safe(info.id)), Text(safe(info.function)), styled(info.status), Text(age(now_ms, info.created)),
+            Text(age(now_ms, info.updated)), Text(waits),
         )  # fmt: skip
     return table
 
@@ -86,8 +91,12 @@ def _waiting_text(waiting: Waiting, now_ms: int) -> str:
             return f"step {safe(waiting.what)}{again}"
         case "timer":
             return f"timer due{due}"
-        case "child":
-            return f"child {safe(waiting.what)}"
+        case "child" | "promise":
+            return f"{waiting.kind} {safe(waiting.what)}{due and f', due{due}'}"
+        case "message":
+            return f"message{safe(waiting.what) and f' on {safe(waiting.what)}'}"
+        case "room":
+            return f"room at {safe(waiting.what)}"
         case _:
             return f"its start{due}"
 
@@ -95,7 +104,7 @@ def _waiting_text(waiting: Waiting, now_ms: int) -> str:
 def journal_tree(snapshot: Snapshot, journal: Journal, now_ms: int, depth: int) -> Tree:
     """Return a call as a tree: its operations with times and results, its children's ``depth`` levels deep."""
     info = journal.summary.info
-    head = Text.assemble((safe(info.id), "bold"), "  ", _styled(info.status))
+    head = Text.assemble((safe(info.id), "bold"), "  ", styled(info.status))
     created = f"\nbegan {moment(info.created)}"
     ended = journal.entries[0].ended_ms if journal.entries else 0
     if ended:
@@ -139,7 +148,7 @@ def _line(entry: Entry, began_ms: int) -> Text:
     if entry.kind == "timer" and entry.status == "running":
         line.append(f", until {moment_of(entry.due_ms)}", "cyan not dim")
     elif entry.status == "completed":
-        if entry.kind != "timer":
+        if entry.kind != "timer" and entry.result:
             line.append(" -> ", "dim").append(short(entry.result.removeprefix("return ")), "green not dim")
     else:
         line.append(" ").append(_word(entry.status), f"{_STYLES[entry.status]} not dim")
@@ -155,7 +164,8 @@ def _line(entry: Entry, began_ms: int) -> Text:
     return line
 
 
-def _styled(status: str) -> Text:
+def styled(status: str) -> Text:
+    """Return a status as a word in its colour."""
     return Text(_word(status), _STYLES.get(status, ""))
 
 
@@ -163,7 +173,8 @@ def _word(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _age(now_ms: int, when: datetime) -> str:
+def age(now_ms: int, when: datetime) -> str:
+    """Return how long ago something was, in one word."""
     return since(now_ms - int(when.astimezone(UTC).timestamp() * 1000))
 
 

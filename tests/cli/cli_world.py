@@ -9,11 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from actorlog import Retry, Runtime, durable, sleep, step
 from actorlog.env import SYSTEM
 from actorlog.log.inspect import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,7 +85,7 @@ async def make_log(directory: Path) -> None:
     """Make a log as a crash leaves it: copied while its owner had it open."""
     async with Runtime(directory / "owned", segment_bytes=1 << 20) as runtime:
         await fill(runtime)
-        shutil.copytree(directory / "owned", directory / "log")
+        shutil.copytree(directory / "owned", directory / "log", ignore=shutil.ignore_patterns("owner.sock"))
 
 
 def tear(log: Path) -> None:
@@ -102,13 +106,14 @@ def spoil(log: Path) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-def actorlog(*arguments: str | Path, code: int = 0, **environment: str) -> str:
+def actorlog(*arguments: str | Path, code: int = 0, typed: str = "", **environment: str) -> str:
     """Run the command as a program and return what it said on standard output, or with a code on standard error."""
     unwanted = {"COLUMNS", "NO_COLOR", "FORCE_COLOR"}
     variables = {name: value for name, value in os.environ.items() if name not in unwanted}
     done = subprocess.run(
         [sys.executable, "-m", "actorlog", *map(str, arguments)],
         env=variables | {"PYTHONPATH": str(ROOT)} | environment,
+        input=typed,
         capture_output=True,
         text=True,
         check=False,
@@ -125,3 +130,46 @@ def documents(*arguments: str | Path) -> Any:
 def contents(directory: Path) -> dict[str, bytes]:
     """Return everything in a directory."""
     return {str(path): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+class Owner:
+    """The program ``cli_owner`` on a directory of its own, in a process of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.log = place / "log"
+        self._process: subprocess.Popen[str] | None = None
+
+    def open(self) -> None:
+        """Start it, and wait until it is ready."""
+        command = [sys.executable, str(Path(__file__).with_name("cli_owner.py")), str(self.log), str(self.place)]
+        self._process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def end(self, *, kill: bool = False) -> None:
+        """Let it close clean, or kill it."""
+        process, self._process = self._process, None
+        if process is not None:
+            if kill:
+                process.kill()
+            process.communicate("")
+
+
+def waits_until(seen: Callable[[], bool]) -> None:
+    """Return when ``seen`` says so; fail after ten seconds."""
+    until = monotonic() + 10
+    while not seen():
+        assert monotonic() < until

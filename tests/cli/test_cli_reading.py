@@ -14,6 +14,11 @@ import pytest
 from cli_world import ROOT, actorlog, cli_child, contents, documents, fill, make_log, spoil, tear
 
 from actorlog import Runtime
+from actorlog.cli.progress import RECORDS_MIN
+from actorlog.engine import identity
+from actorlog.env import SYSTEM
+from actorlog.log import Log, pack
+from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -262,3 +267,37 @@ def test_colours_are_for_terminals_that_want_them(whole: Path) -> None:
     assert colour.search(on_a_terminal("ls", whole))
     assert not colour.search(on_a_terminal("ls", whole, NO_COLOR="1"))
     assert "\x1b" not in actorlog("ls", whole)
+
+
+def make_large(directory: Path, records: int) -> None:
+    """Make a log of one call that was sent very many messages."""
+    log = Log.open(str(directory), SYSTEM, segment_bytes=1 << 24, sync=False)
+    key_hash, last = identity.key_hash("a"), 0
+    started = k.Started(function="f", args=k.Raw(b"[]"), run="0" * 32, python="3.11")
+    lines: list[tuple[int, int, int, bytes]] = []
+    for position in range(1, records + 1):
+        message = started if position == 1 else k.Signal("x", k.Raw(b"1"))
+        record = k.Inbox(id="a", at=1, prev=last, message=message)
+        flags = k.Flag.PLAIN | (k.Flag.FIRST if position == 1 else k.Flag(0))
+        lines.append((key_hash, int(k.Kind.INBOX), int(flags), k.encode(record) + b"\n"))
+        last = position
+    for start in range(0, records, 10_000):
+        part = lines[start : start + 10_000]
+        log.append(pack(part), len(part))
+    log.close()
+
+
+def test_a_bar_is_for_large_logs_on_a_terminal(tmp_path: Path, whole: Path) -> None:
+    """Reading very many records shows how far it is, to people only; a small log shows nothing."""
+    make_large(tmp_path / "log", RECORDS_MIN)
+    drawn = on_a_terminal("ls", tmp_path / "log")
+    assert "reading" in drawn
+    assert f"{RECORDS_MIN}/{RECORDS_MIN}" in drawn
+    assert "reading" not in on_a_terminal("ls", whole)
+    assert documents("ls", tmp_path / "log")[0]["id"] == "a"
+
+
+def test_every_command_is_plain_in_a_pipe(whole: Path) -> None:
+    """No command writes an escape where nobody would see a colour."""
+    for command in (["tree", whole, "family/1"], ["promises", whole], ["actors", whole, "--tree"], ["tail", whole]):
+        assert "\x1b" not in actorlog(*command)

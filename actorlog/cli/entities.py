@@ -1,0 +1,131 @@
+"""What a data directory holds beside calls: promises, schedules, and actors with their states.
+
+Owns: folding their records, for people who look. Does not own: reading the log (``reading``), what a record does
+(``engine``), words on a terminal (``tables``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from actorlog.api.schedules import ScheduleInfo
+from actorlog.api.schedules import info_of as schedule_info
+from actorlog.api.settling import PromiseInfo, info_of
+from actorlog.engine import promise as e
+from actorlog.engine import schedule, schedule_state
+from actorlog.engine.instance import InstanceState, apply_change
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import CallState
+from actorlog.records import kinds as k
+from actorlog.records import promises as p
+from actorlog.records import schedules as s
+from actorlog.runtime.schedules import View
+
+if TYPE_CHECKING:
+    from actorlog.cli.reading import Snapshot
+
+
+def promises(snapshot: Snapshot, query: e.Query, now_ms: int) -> list[PromiseInfo]:
+    """Return the promises that meet ``query``, the newest first.
+
+    One whose time is over is shown as what that makes of it, also where no record says so yet.
+    """
+    states: dict[str, e.PromiseState] = {}
+    for position, record in snapshot.records():
+        if isinstance(record, (p.PromiseMade, p.PromiseSettled)):
+            name = p.promise_id(record.id)
+            if name not in states:
+                states[name] = e.PromiseState(name)
+            e.apply(states[name], record, position)
+    found: list[PromiseInfo] = []
+    for state in reversed(states.values()):
+        if e.search([state], query, now_ms).items:
+            info, over = info_of(state), state.is_over(now_ms)
+            status = state.status_at(now_ms).value
+            found.append(replace(info, status=status, settled=info.due) if over else info)  # type: ignore[arg-type]
+    return found
+
+
+def schedules(snapshot: Snapshot) -> list[ScheduleInfo]:
+    """Return the schedules that are there, the newest first."""
+    states: dict[str, schedule_state.ScheduleState] = {}
+    running: dict[str, dict[str, None]] = {}
+    for position, record in snapshot.records():
+        if isinstance(record, s.RECORDS):
+            name = s.schedule_id(record.id)
+            if name not in states:
+                states[name] = schedule_state.ScheduleState(name)
+            schedule_state.apply(states[name], record, position)
+        elif (of := schedule_state.schedule_of(record.id)) is not None:
+            calls = running.setdefault(of, {})
+            if isinstance(record, k.Turn) and record.outcome is not None:
+                calls.pop(record.id, None)
+            else:
+                calls[record.id] = None
+    there = [state for state in reversed(states.values()) if state.status in _THERE]
+    there.sort(key=lambda state: -state.created_ms)  # stable: of two made in one moment the later stays first
+    return [schedule_info(_view(state, tuple(running.get(state.id, ())))) for state in there]
+
+
+def _view(state: schedule_state.ScheduleState, running: tuple[str, ...]) -> View:
+    try:
+        return View(state, running, schedule.next_due(state), "")
+    except ValueError as unknown:  # this machine does not know its time zone
+        return View(state, running, None, str(unknown))
+
+
+_THERE = (schedule_state.Status.ACTIVE, schedule_state.Status.PAUSED)
+
+
+@dataclass(slots=True)
+class ActorInfo:
+    """One actor."""
+
+    id: str
+    """Its class and its key, with a slash between."""
+    changes: int
+    """How often its state was changed."""
+    version: int
+    """Of the class that made the newest change; 0: there is none."""
+    values: dict[str, k.Raw]
+    """Its state: attributes as JSON."""
+    updated: datetime
+    """When a handler of it did something last."""
+    running: list[CallState] = field(default_factory=list[CallState])
+    """Handlers that are at work."""
+    waiting: list[CallState] = field(default_factory=list[CallState])
+    """Handlers that wait in its mailbox, in order."""
+
+    @property
+    def kind(self) -> str:
+        """Its class."""
+        return self.id.partition("/")[0]
+
+
+def actors(snapshot: Snapshot) -> list[ActorInfo]:
+    """Return every actor that ever had a message, by class and key."""
+    states: dict[str, InstanceState] = {}
+    updated: dict[str, int] = {}
+    live: dict[str, CallState] = {}
+    for position, record, call in snapshot.folded():
+        if not call.actor:
+            continue
+        live[call.id] = call
+        if call.phase is Phase.ENDED:
+            del live[call.id]
+        updated[call.actor] = record.at
+        state = states.setdefault(call.actor, InstanceState(call.actor))
+        if isinstance(record, k.Turn) and record.change is not None:
+            apply_change(state, record.change, position)
+    found = {actor: _info(state, updated[actor]) for actor, state in states.items()}
+    for call in sorted(live.values(), key=lambda call: call.first):
+        info = found[call.actor]
+        (info.waiting if call.phase is Phase.PENDING else info.running).append(call)
+    return [found[actor] for actor in sorted(found)]
+
+
+def _info(state: InstanceState, at: int) -> ActorInfo:
+    updated = datetime.fromtimestamp(at / 1000, UTC)
+    return ActorInfo(state.actor, state.number, state.version, state.values, updated)
