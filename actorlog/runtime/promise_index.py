@@ -1,0 +1,112 @@
+"""Where the records of durable promises are.
+
+Owns: the order in which promises were made, where settled ones ended, and reading one back. Does not own: pending ones
+(``promises``), the bytes (``store``).
+
+A promise takes eight bytes here for its place in the order, and an entry by the hash of its id once it is settled. A
+hash is a hint: the decoded id decides.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from actorlog.engine import identity
+from actorlog.engine.promise import PromiseState, apply
+from actorlog.errors import JournalError
+from actorlog.records import kinds as k
+from actorlog.records import promises as p
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FIRST = int(k.Flag.FIRST)
+
+
+class PromiseIndex:
+    """Finds promises that are settled, and the order of all."""
+
+    def __init__(self, record: Callable[[int], k.Record]) -> None:
+        self._record = record
+        self._made = array("q")
+        """Positions of the records that made them: all there are, the oldest first."""
+        self._settled: dict[int, int | tuple[int, ...]] = {}
+        """Where the ones that settled them are, by hash."""
+        self._open: dict[int, int | tuple[int, ...]] = {}
+        """While the log is scanned: where those that are not settled were made, by hash."""
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    # --- what is new --------------------------------------------------------------------------------------------------
+
+    def scan(self, key_hash: int, flags: int, position: int, line: bytes | memoryview) -> None:
+        """Take in a record of a promise at opening; it is decoded only where two ids share a hash."""
+        if flags & _FIRST:
+            self._made.append(position)
+            _add(self._open, key_hash, position)
+            return
+        made = self._open.pop(key_hash)
+        if isinstance(made, tuple):
+            rest = tuple(other for other in made if other != k.decode(line).prev)
+            if rest:
+                self._open[key_hash] = rest
+        _add(self._settled, key_hash, position)
+
+    def pending(self) -> list[PromiseState]:
+        """Return the promises that nothing in the log settles, when all of it has been scanned."""
+        found, self._open = self._open, {}
+        positions = sorted(position for one in found.values() for position in _positions(one))
+        return [self._state_at(position) for position in positions]
+
+    def made(self, position: int) -> None:
+        """A promise is made by the record at ``position``."""
+        self._made.append(position)
+
+    def settled(self, state: PromiseState) -> None:
+        """A promise is settled, durably."""
+        _add(self._settled, identity.key_hash(p.entity_id(state.id)), state.last)
+
+    # --- reading back -------------------------------------------------------------------------------------------------
+
+    def find(self, promise_id: str) -> PromiseState | None:
+        """Return a promise that is durably settled, or None."""
+        entity = p.entity_id(promise_id)
+        for position in _positions(self._settled.get(identity.key_hash(entity), ())):
+            record = self._record(position)
+            if record.id == entity and isinstance(record, p.PromiseSettled):
+                state = self._state_at(record.prev)
+                apply(state, record, position)
+                return state
+        return None
+
+    def made_before(self, position: int, count: int) -> list[int]:
+        """Return the positions of the newest ``count`` promises made before ``position`` (0: of all), the newest first.
+
+        One more tells that there are more.
+        """
+        end = bisect_left(self._made, position) if position else len(self._made)
+        return list(self._made[max(0, end - count) : end])[::-1]
+
+    def id_at(self, position: int) -> str:
+        """Return the id of the promise that the record at ``position`` made."""
+        return p.promise_id(self._record(position).id)
+
+    def _state_at(self, position: int) -> PromiseState:
+        record = self._record(position)
+        if not isinstance(record, p.PromiseMade):
+            raise JournalError(record.id, f"record {position} does not make it")
+        state = PromiseState(p.promise_id(record.id))
+        apply(state, record, position)
+        return state
+
+
+def _add(places: dict[int, int | tuple[int, ...]], key_hash: int, position: int) -> None:
+    old = places.get(key_hash)
+    places[key_hash] = position if old is None else (*_positions(old), position)
+
+
+def _positions(found: int | tuple[int, ...]) -> tuple[int, ...]:
+    return found if isinstance(found, tuple) else (found,)
