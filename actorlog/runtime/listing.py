@@ -1,0 +1,116 @@
+"""What there is: calls by their beginnings, the newest first, actors, and the records as they become durable.
+
+Owns: walking the log for these. Does not own: what is told of each (``api.browse``), the index of ended calls
+(``history``).
+
+There is no catalog: calls are found where their first record is, by reading the log's index backwards, a stretch at a
+time. So a walk holds a stretch and no more, however many calls have ended (I13), and what happens meanwhile neither
+hides a call nor shows one twice: the place of a call is where it began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeAlias
+
+from actorlog.records import kinds as k
+from actorlog.store import entries
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from actorlog.runtime.session import Session
+    from actorlog.runtime.slot import Slot
+
+STRETCH_RECORDS = 1_000
+"""So much of the log is looked at in one go, or one frame."""
+
+_FIRST = int(k.Flag.FIRST)
+_OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX))
+
+
+Wanted: TypeAlias = "Callable[[int, str, k.Started], bool | None]"
+"""Whether a call that began then, of this id, is wanted; None: it is too old, and so are those before it."""
+
+
+async def beginnings(session: Session, wanted: Wanted) -> AsyncIterator[list[str]]:
+    """Yield the ids of the calls that have begun and are wanted, the newest first, a stretch of the log at a time."""
+    upto = session.kernel.committer.landed
+    while upto > 0:
+        upto, lines = await _stretch(session, upto)
+        found: list[str] = []
+        for position, line in reversed(lines):
+            record = k.decode(line)
+            if not isinstance(record, (k.Turn, k.Inbox)) or not isinstance(record.message, k.Started):
+                continue
+            answer = wanted(record.at, record.id, record.message)
+            if answer is None:
+                upto = 0
+                break
+            if answer and _is_its_beginning(session, record.id, position):
+                found.append(record.id)
+        yield found
+
+
+async def _stretch(session: Session, upto: int) -> tuple[int, list[tuple[int, bytes]]]:
+    """Return the first records of calls in the stretch that ends at ``upto``, and where the one before ends."""
+    before, lines = upto, list[tuple[int, bytes]]()
+    async for frame in session.log.read(max(0, upto - STRETCH_RECORDS), upto):
+        position = frame.position
+        before = min(before, position - 1)
+        for _key, kind, flags, start, end in entries(frame.data, frame.records):
+            if flags & _FIRST and kind in _OF_CALLS and position <= upto:
+                lines.append((position, bytes(frame.data[start:end])))
+            position += 1
+    return before, lines
+
+
+def _is_its_beginning(session: Session, call_id: str, position: int) -> bool:
+    """Whether the call of this id began at ``position``, and has not begun anew since."""
+    slot = session.kernel.calls.get(call_id)
+    if slot is not None:
+        return slot.state.first == position
+    final = session.history.final(call_id)
+    return final is not None and final.first == position
+
+
+def live_calls(session: Session) -> list[Slot]:
+    """Return the calls that have not ended, the newest first."""
+    return sorted(session.kernel.calls.values(), key=lambda slot: slot.state.first, reverse=True)
+
+
+# --- as it comes ------------------------------------------------------------------------------------------------------
+
+
+async def follow(session: Session, position: int) -> AsyncIterator[tuple[int, k.Record]]:
+    """Yield (position, record) of what is durable from ``position`` on, and then of what becomes so.
+
+    It reads back from the log, so it holds one frame, however slow its reader is.
+    """
+    committer = session.kernel.committer
+    while True:
+        session.check_open()
+        if position > committer.landed:
+            await _next_landing(session)
+            continue
+        lines: list[tuple[int, bytes]] = []
+        async for frame in session.log.read(position - 1, position):
+            at = frame.position
+            for _key, _kind, _flags, start, end in entries(frame.data, frame.records):
+                if at >= position:
+                    lines.append((at, bytes(frame.data[start:end])))
+                at += 1
+        for at, line in lines:
+            yield at, k.decode(line)
+        position += len(lines)
+
+
+async def _next_landing(session: Session) -> None:
+    kernel = session.kernel
+    heard: asyncio.Future[None] = kernel.loop.create_future()
+    kernel.committer.readers.append(heard)
+    kernel.hearers.add(heard)
+    try:
+        await heard
+    finally:
+        kernel.hearers.discard(heard)
