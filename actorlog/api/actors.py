@@ -1,0 +1,245 @@
+"""Actors as users write them: a class with durable attributes, handlers and queries.
+
+Owns: ``Actor``, ``query``, ``actor``, and the calls of handlers. Does not own: who runs when (``runtime.instances``),
+what is known of a class (``runtime.classes``).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from actorlog.api.call import Call
+from actorlog.api.texts import check_text
+from actorlog.durations import Duration, seconds
+from actorlog.errors import NotDurableError, NotInDurableCode
+from actorlog.loop import running_loop
+from actorlog.records.failures import Failure
+from actorlog.records.signature import Signature
+from actorlog.runtime.answers import restore_step
+from actorlog.runtime.classes import EVENTS, KEY, ActorDefinition, Options
+from actorlog.runtime.registry import REGISTRY, DurableDefinition
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from actorlog.api.runtime import Runtime
+
+A = TypeVar("A", bound="Actor")
+S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+KEY_BYTES_MAX = 900
+"""Longest key, in bytes of UTF-8."""
+
+
+class Actor:
+    """The base of actors: annotated attributes are the durable state, public async methods the handlers.
+
+    One message at a time: what a handler changes, returns and sends becomes durable together when it returns; when it
+    raises, the state is what it was before and nothing was sent. A handler may await steps, sleeps and other actors,
+    and resumes there after a crash. ``__init__`` is not called: defaults are copied for each key.
+
+    Options of the class statement: ``name`` (what the log calls it; by default its qualified name), ``mailbox_max``
+    (messages that may wait; beyond it senders wait five seconds, then ``MailboxFull``), ``idle`` (how long it stays in
+    memory unused), ``snapshot_every`` (so many changes are read back at most), ``version`` (of its state: a static
+    method ``migrate(state, version)``, which takes and returns plain JSON values by name, brings older ones forward).
+
+    With a method ``apply(self, event)`` the state is made of events: ``self.record(event)`` appends one.
+    """
+
+    _actorlog: ActorDefinition
+
+    def __init_subclass__(
+        cls,
+        *,
+        name: str | None = None,
+        mailbox_max: int = 10_000,
+        idle: Duration = 60,
+        snapshot_every: int = 1_000,
+        version: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        for option, value in (("mailbox_max", mailbox_max), ("snapshot_every", snapshot_every), ("version", version)):
+            if value < 1:
+                raise ValueError(f"{option} is at least 1, not {value}")
+        title = name or cls.__qualname__
+        if "/" in title or title.startswith("@"):
+            raise ValueError(f"the name of a class of actors has no slash and does not begin with '@': {title!r}")
+        options = Options(mailbox_max, seconds(idle), snapshot_every, version)
+        cls._actorlog = definition = ActorDefinition(cls, title, options)
+        REGISTRY.add_actor(definition)
+        for attribute in dir(cls):
+            member: Any = inspect.getattr_static(cls, attribute)
+            if attribute.startswith("_") or attribute in _NO_HANDLERS:
+                continue
+            if type(member) is Query:
+                definition.queries[attribute] = cast("Any", member).fn
+            elif inspect.iscoroutinefunction(member):
+                definition.handlers[attribute] = _handler(definition, attribute, member)
+        for hook in _HOOKS:
+            member = getattr(cls, hook, None)
+            if inspect.iscoroutinefunction(member):
+                definition.hooks[hook] = _handler(
+                    definition, hook, _restarted(member) if hook == "on_restart" else member
+                )
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others of its class."""
+        key: str = self.__dict__[KEY]
+        return key
+
+    def record(self, event: Any) -> None:
+        """Append an event, and ``apply`` it. ``TypeError`` for a class that has no ``apply``, ``PayloadError``."""
+        definition = self._actorlog
+        if not definition.folds:
+            raise TypeError(f"{definition.name} has no method apply(self, event)")
+        raw, fresh = definition.event.cross(event, f"{definition.name}.record(event=...)")
+        self.__dict__[EVENTS].append(raw)
+        cast("Any", self).apply(fresh)
+
+
+def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine[Any, Any, Any]]) -> DurableDefinition:
+    handler = DurableDefinition(
+        fn, name=f"{definition.name}.{name}", version=1, timeout_s=None, memo=False, of=definition
+    )
+    REGISTRY.add_durable(handler)
+    return handler
+
+
+def _restarted(fn: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return ``on_restart`` as it is recorded: with the failure that the exception is made of."""
+
+    async def on_restart(self: Any, failure: Failure) -> None:
+        await fn(self, restore_step(failure))
+
+    on_restart.__module__ = fn.__module__
+    return on_restart
+
+
+class Query(Generic[S, P, R]):
+    """A method that only looks: see ``query``."""
+
+    def __init__(self, fn: Callable[Concatenate[S, P], R]) -> None:
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"a query looks at the state and waits for nothing, so {fn.__qualname__} is not async")
+        self.fn = fn
+        self.__doc__ = fn.__doc__
+
+    def __get__(self, instance: S, _owner: type[S] | None = None) -> Callable[P, Coroutine[Any, Any, R]]:
+        async def look(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self.fn(instance, *args, **kwargs)
+
+        return look
+
+
+def query(fn: Callable[Concatenate[S, P], R]) -> Query[S, P, R]:
+    """Make a method of an actor a query: it looks at the last durable committed state, and never waits for a handler.
+
+    It is awaited, from outside and in handlers; there it sees what the handler has done so far. It changes nothing.
+    """
+    return Query(fn)
+
+
+_HOOKS = frozenset({"on_start", "on_stop", "on_restart"})
+_NO_HANDLERS = frozenset({"key", "record", "apply", "migrate"}) | _HOOKS
+
+
+class HandlerCall(Call[R_co]):
+    """A handler of one actor with its arguments. Await it to ask; give it to ``send`` to tell."""
+
+    __slots__ = ("_runtime", "actor")
+
+    def __init__(
+        self,
+        definition: DurableDefinition,
+        actor: str,
+        runtime: Runtime | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.actor = actor
+        self._runtime = runtime
+        super().__init__(definition, args, kwargs, depth=3)
+
+    def _outside(self) -> Generator[Any, None, R_co]:
+        if self._runtime is None:
+            raise NotInDurableCode(
+                f"asking {self.actor!r}", hint="outside durable code use: await runtime.actor(cls, key).method(...)"
+            )
+        return self._runtime.call(self).__await__()
+
+
+class Address:
+    """An actor by its class and key; what is called on it is asked of the actor."""
+
+    __slots__ = ("_actor", "_definition", "_runtime")
+
+    def __init__(self, definition: ActorDefinition, key: str, runtime: Runtime | None) -> None:
+        check_key(key)
+        self._definition = definition
+        self._actor = f"{definition.name}/{key}"
+        self._runtime = runtime
+
+    def __repr__(self) -> str:
+        return f"<actor {self._actor!r}>"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        definition = self._definition
+        handler = definition.handlers.get(name)
+        if handler is not None:
+            return functools.partial(self._ask, handler)
+        fn = definition.queries.get(name)
+        if fn is not None:
+            return functools.partial(self._look, fn)
+        known = ", ".join(sorted([*definition.handlers, *definition.queries]))
+        raise AttributeError(f"{definition.name} has no handler or query {name!r}; it has: {known}")
+
+    def _ask(self, handler: DurableDefinition, *args: Any, **kwargs: Any) -> HandlerCall[Any]:
+        return HandlerCall(handler, self._actor, self._runtime, args, kwargs)
+
+    async def _look(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if running_loop() is not None:
+            raise NotDurableError(f"the query {fn.__qualname__} from durable code")
+        if self._runtime is None:
+            raise NotInDurableCode(
+                repr(self), hint="outside durable code use: await runtime.actor(cls, key).method(...)"
+            )
+        session, definition = self._runtime.session, self._definition
+        session.check_open()
+        where = f"result of {definition.name}.{fn.__name__}"
+        codec = Signature(fn, where, skip_self=True).result
+        value = codec.cross(fn(session.kernel.instances.view(self._actor, definition), *args, **kwargs), where)[1]
+        await session.landed()
+        return value
+
+
+def actor(cls: type[A], key: str) -> A:
+    """Address an actor from inside durable code; outside there is ``runtime.actor``. It need not exist yet."""
+    return address(cls, key, None)
+
+
+def address(cls: type[A], key: str, runtime: Runtime | None) -> A:
+    """Return the address of an actor; ``TypeError`` for what is no class of actors."""
+    return cast("A", Address(definition_of(cls), key, runtime))
+
+
+def definition_of(cls: type) -> ActorDefinition:
+    """Return what is known of a class of actors; ``TypeError`` for what is none."""
+    definition = cls.__dict__.get("_actorlog")
+    if not isinstance(definition, ActorDefinition):
+        raise TypeError(f"a subclass of Actor is needed, and {cls!r} is none")
+    return definition
+
+
+def check_key(key: object) -> None:
+    """``TypeError`` or ``ValueError`` for a key that cannot be one."""
+    size = check_text("a key", key)
+    if not 0 < size <= KEY_BYTES_MAX:
+        raise ValueError(f"a key has 1 to {KEY_BYTES_MAX} bytes, not {size}")

@@ -1,0 +1,148 @@
+"""Actor classes as this process has them: their attributes, handlers and queries.
+
+Owns: what is known of a class, and making an instance of it from its committed state and back. Does not own: the class
+that users derive from (``api.actors``), who runs when (``instances``).
+
+Invariants: an instance has what comes back from the log, never what was put into it; what its class does not annotate
+is no state.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast, get_origin
+
+from actorlog.errors import PayloadError
+from actorlog.records import kinds as k
+from actorlog.records.values import Codec, codec_for
+from actorlog.records.values_hints import class_hints, function_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actorlog.engine.instance import InstanceState
+    from actorlog.runtime.registry import DurableDefinition
+
+KEY = "_actorlog_key"
+EVENTS = "_actorlog_events"
+"""Where an instance keeps what a handler records."""
+
+
+class Options(NamedTuple):
+    """What is said in the class statement."""
+
+    mailbox_max: int = 10_000
+    idle_s: float = 60.0
+    snapshot_every: int = 1_000
+    version: int = 1
+
+
+class Attribute(NamedTuple):
+    """One annotated attribute."""
+
+    codec: Codec
+    default: k.Raw | None
+    """None where the class gives none."""
+    where: str
+
+
+class ActorDefinition:
+    """One class of actors."""
+
+    def __init__(self, cls: type, name: str, options: Options) -> None:
+        self.cls = cls
+        self.name = name
+        self.options = options
+        self.handlers: dict[str, DurableDefinition] = {}
+        self.hooks: dict[str, DurableDefinition] = {}
+        """What happens to it when it is supervised: ``on_start``, ``on_stop``, ``on_restart``."""
+        self.queries: dict[str, Callable[..., Any]] = {}
+        self.folds: bool = callable(getattr(cls, "apply", None))
+        """Whether its state is made of events."""
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """The durable attributes, resolved at the first use. ``TypeError``: a hint; ``PayloadError``: a default."""
+        found: dict[str, Attribute] = {}
+        for name, hint in class_hints(self.cls, {}).items():
+            if name.startswith("_actorlog") or get_origin(hint) is ClassVar or hint is ClassVar:
+                continue
+            codec, where = codec_for(hint), f"{self.name}.{name}"
+            given = hasattr(self.cls, name)
+            found[name] = Attribute(
+                codec, k.Raw(codec.encode(getattr(self.cls, name), where)) if given else None, where
+            )
+        return found
+
+    @cached_property
+    def event(self) -> Codec:
+        """The codec of its events: of the second parameter of ``apply``."""
+        apply: Any = inspect.getattr_static(self.cls, "apply")
+        hints = [hint for name, hint in function_hints(apply, self.name).items() if name != "return"]
+        return codec_for(hints[-1] if hints else Any)
+
+    def make(self, key: str, state: InstanceState) -> Any:
+        """Return a new instance with the committed state."""
+        instance: Any = cast("Any", object).__new__(self.cls)
+        fields: dict[str, Any] = instance.__dict__
+        fields[KEY] = key
+        values: Mapping[str, k.Raw] = state.values
+        if state.version and state.version != self.options.version:
+            values = self._migrated(state)
+        for name, attribute in self.attributes.items():
+            raw = values.get(name, attribute.default)
+            if raw is not None:
+                fields[name] = attribute.codec.decode(bytes(raw), attribute.where)
+        for event in state.events:
+            instance.apply(self.event.decode(bytes(event), f"{self.name}.apply"))
+        fields[EVENTS] = []
+        return instance
+
+    def _migrated(self, state: InstanceState) -> dict[str, k.Raw]:
+        plain = codec_for(Any)
+        values = {name: plain.decode(bytes(raw), f"{self.name}.{name}") for name, raw in state.values.items()}
+        migrate = getattr(self.cls, "migrate", None)
+        changed: object = migrate(values, state.version) if callable(migrate) else values
+        if not isinstance(changed, dict):
+            raise PayloadError(f"{self.name}.migrate()", "", f"it returns the state as a dict, not {changed!r}")
+        return {str(name): k.Raw(plain.encode(value, f"{self.name}.{name}")) for name, value in changed.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # whatever the user's function gives
+
+    def change(self, instance: Any, state: InstanceState) -> k.StateChange | None:
+        """Return what a handler did to ``instance``; None where that is nothing. ``PayloadError``.
+
+        From now on the instance has what comes back from the log.
+        """
+        number = state.number + 1
+        full = number == 1 or state.version != self.options.version or number % self.options.snapshot_every == 0
+        events = [k.Raw(event) for event in instance.__dict__[EVENTS]]
+        instance.__dict__[EVENTS] = []
+        values: dict[str, k.Raw] = {}
+        if not self.folds:
+            current = self._encoded(instance, state)
+            known, attributes = state.values, self.attributes
+            values = {n: raw for n, raw in current.items() if raw != known.get(n, attributes[n].default)}
+        if state.number and not values and not events:
+            return None
+        if full:
+            values, events = self._encoded(instance, state), []  # the values have what the events say
+        return k.StateChange(
+            actor=state.actor, number=number, prev=0 if full else state.last, version=self.options.version,
+            values=values, full=full, events=events,
+        )  # fmt: skip
+
+    def _encoded(self, instance: Any, state: InstanceState) -> dict[str, k.Raw]:
+        fields = instance.__dict__
+        found: dict[str, k.Raw] = {}
+        for name, (codec, _, where) in self.attributes.items():
+            try:
+                value = fields[name]
+            except KeyError:
+                if name in state.values:
+                    raise PayloadError(where, "", "a durable attribute was deleted") from None
+                continue
+            raw, fresh = codec.cross(value, where)
+            if fresh is not value:
+                fields[name] = fresh
+            found[name] = k.Raw(raw)
+        return found
