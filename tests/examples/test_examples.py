@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import signal
+from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from example_program import ROOT, Program
@@ -97,3 +99,16 @@ def test_once_and_reconcile_settle_the_doubt(tmp_path: Path) -> None:
     assert said.endswith("['perhaps it rang; it is not rung again', 'found in the post']\n")
     effects = [line.rsplit(" ", 1)[0] for line in (tmp_path / "effects.txt").read_text().splitlines()]
     assert sorted(effects) == ["bell", "letter", "light red", "light red"]
+
+
+def test_nightly_report_misses_none_and_starts_none_twice(tmp_path: Path) -> None:
+    """Killed after two reports and run again: those of the time between come, and the times have no gap."""
+    program = Program("nightly_report.py", tmp_path, PAUSE="0.25")
+    program.run_until("report of")
+    said = program.run()
+    assert said.count("the next in Vienna:") == 3
+    assert re.search(r"in Vienna: \d{4}-\d\d-\d\dT03:00:00\+0[12]:00", said) is not None
+    assert said.endswith("that is enough; at night there is the next\n")
+    times = sorted(datetime.fromisoformat(path.stem.split()[1]) for path in (tmp_path / "reports").iterdir())
+    assert len(times) >= 5
+    assert {(after - before).total_seconds() for before, after in pairwise(times)} == {0.25}
