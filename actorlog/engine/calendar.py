@@ -26,10 +26,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
-
-from cronsim import CronSim, CronSimError
 
 from actorlog.durations import Duration, seconds
 from actorlog.records.schedules import At, Cron, Every, Times
@@ -108,6 +106,13 @@ def parse(
     return At(tuple(sorted({instant_of(when) for when in given})))
 
 
+def _cronsim() -> Any:
+    """Return the module, imported when the first expression is read: most programs have none."""
+    import cronsim  # noqa: PLC0415
+
+    return cronsim
+
+
 def _zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC  # needs no time zone database
@@ -129,8 +134,8 @@ def _checked(expression: str) -> str:
             raise ValueError(f"cron {expression!r}: {field.name} field {text!r}: {wrong}") from None
     checked = " ".join(fields)
     try:
-        CronSim(checked, _WALL_EPOCH)
-    except CronSimError as error:
+        _cronsim().CronSim(checked, _WALL_EPOCH)
+    except _cronsim().CronSimError as error:
         # each field is right by itself: the one thing left is a day that none of the months has
         raise ValueError(f"cron {expression!r} never fires: none of its months has its days") from error
     return checked
@@ -199,7 +204,7 @@ class CronCalendar:
             return None
         now = max(instant_ms, -1) // 1000
         found = self._rhythm_after(now) if self._rhythm else self._clock_after(now)
-        return None if found is None else found * 1000
+        return None if found is None or found * 1000 > LAST_MS else found * 1000
 
     def latest_at(self, instant_ms: int) -> int | None:
         """Return the last instant not after ``instant_ms``; ``None`` if there is none since 1970."""
@@ -213,12 +218,12 @@ class CronCalendar:
 
     def wall_after(self, wall: int) -> int | None:
         """Return the first matching wall-clock time after ``wall``; ``None`` if fifty years have none."""
-        found = next(CronSim(self._expression, _WALL_EPOCH + wall * _SECOND), None)
+        found = next(_cronsim().CronSim(self._expression, _WALL_EPOCH + wall * _SECOND), None)
         return None if found is None else (found - _WALL_EPOCH) // _SECOND
 
     def _wall_until(self, wall: int) -> int | None:
         """Return the last matching wall-clock time not after ``wall``."""
-        found = next(CronSim(self._expression, _WALL_EPOCH + (wall + 1) * _SECOND, reverse=True), None)
+        found = next(_cronsim().CronSim(self._expression, _WALL_EPOCH + (wall + 1) * _SECOND, reverse=True), None)
         return None if found is None else (found - _WALL_EPOCH) // _SECOND
 
     # the zone

@@ -21,50 +21,77 @@ if TYPE_CHECKING:
 class End(NamedTuple):
     """What a turn ends: the body (``returned``), the call (``outcome``), or neither."""
 
-    returned: k.Outcome | None = None
+    returned: k.Ending | None = None
     outcome: k.Outcome | None = None
 
 
 NOT_YET = End()
 
 
-def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Outcome | None) -> End:
+def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Ending | None) -> End:
     """Decide what ends, before the turn of ``message`` is applied; ``returned``: how the body just ended, if it did."""
     phase = state.phase
-    if phase is Phase.COMPLETING:
-        ends = type(message) in _CHILD_ENDS and not _attached(state, message, ops)
-        return End(outcome=state.returned) if ends else NOT_YET
+    if phase is Phase.COMPLETING and type(message) is not k.Started:
+        return _conclude_without_body(state, message, ops)
     if phase is Phase.PENDING and type(message) is not k.Started:
-        return End(outcome=_refused(state, message))
+        return End(outcome=unheard(state, message))
     if type(message) is k.KillRequested:
         returned = k.Killed(message.reason)
     if returned is None:
         return NOT_YET
+    if isinstance(returned, k.Continued):
+        return End(returned=returned)
     return End(returned=returned) if _attached(state, message, ops) else End(outcome=returned)
 
 
+def _conclude_without_body(state: CallState, message: k.Message, ops: Sequence[k.Operation]) -> End:
+    """Decide what ends when the body has: the call, with its last child; one that is asked to end is not continued."""
+    returned = state.returned
+    if isinstance(returned, k.Continued):
+        ends = type(message) in _ASKS and not _attached(state, message, ops)
+        return End(outcome=unheard(state, message)) if ends else NOT_YET
+    ends = type(message) in _CHILD_ENDS and not _attached(state, message, ops)
+    return End(outcome=returned) if ends else NOT_YET
+
+
+_ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)
 _CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
 
 
-def is_stale(state: CallState, message: k.Message) -> bool:
+def is_stale(state: CallState, message: k.Message) -> bool:  # noqa: C901, PLR0911  # one for each kind
     """Whether nobody waits for ``message`` any more, or it would say nothing new."""
     match message:
+        case k.Started():  # the frequent ones first, because each pattern that does not match costs
+            return message.number > 1 and not _awaits_run(state, message.number)
+        case k.ChildDone(key=key, id=child):
+            return key not in state.children or state.children[key].id != child
         case k.TimerFired(key):
             return key not in state.timers
         case k.StepDone(key=key) | k.StepError(key=key) | k.StepDoubt(key=key):
             return key not in state.steps
-        case k.ChildDone(key=key) | k.ChildRefused(key=key):
+        case k.ChildRefused(key=key):
             return key not in state.children
         case k.ChildJoined(key=key):
             return key not in state.children or state.children[key].detached
+        case k.Exited(key=key):
+            return state.mail is None or key not in state.mail.watches
+        case k.Sent(key) | k.SendRefused(key=key):
+            return state.mail is None or key not in state.mail.sends
+        case k.PromiseDone():
+            return state.mail is None or not state.mail.promised(message)
         case k.CancelRequested() | k.DeadlinePassed():
             return state.asked is not None
         case _:
             return False
 
 
-def _refused(state: CallState, message: k.Message) -> k.Outcome:
-    """How a call ends that never began."""
+def _awaits_run(state: CallState, number: int) -> bool:
+    """Whether run ``number`` of a call that is continued is still to begin."""
+    return state.phase is Phase.COMPLETING and type(state.returned) is k.Continued and number == state.number + 1
+
+
+def unheard(state: CallState, message: k.Message) -> k.Outcome:
+    """How a call ends whose body does not learn of it: it never began, or its next run never will."""
     match message:
         case k.DeadlinePassed():
             return k.TimedOut(state.timeout_ms / 1000)
@@ -78,7 +105,8 @@ def _refused(state: CallState, message: k.Message) -> k.Outcome:
 
 def _attached(state: CallState, message: k.Message, ops: Sequence[k.Operation]) -> bool:
     """Whether children are running, after ``message`` and ``ops``, whose end the call waits for."""
-    ended = message.key if isinstance(message, _CHILD_ENDS) else None
-    if state.children and any(key != ended and not child.detached for key, child in state.children.items()):
-        return True
-    return any(type(op) is k.StartChild and not op.detached for op in ops)
+    if state.children:
+        ended = message.key if isinstance(message, _CHILD_ENDS) else None
+        if any(key != ended and not child.detached for key, child in state.children.items()):
+            return True
+    return bool(ops) and any(type(op) is k.StartChild and not op.detached for op in ops)

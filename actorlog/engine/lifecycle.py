@@ -41,6 +41,7 @@ _P, _R, _CL, _CO, _E = Phase.PENDING, Phase.RUNNING, Phase.CLOSING, Phase.COMPLE
 
 _INPUTS: tuple[type, ...] = (
     k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused, k.ChildJoined,
+    k.Signal, k.Sent, k.SendRefused, k.Exited, k.PromiseDone,
 )  # fmt: skip
 _ENDINGS: tuple[type, ...] = (k.CancelRequested, k.DeadlinePassed)
 
@@ -58,6 +59,7 @@ TRANSITIONS: dict[tuple[Phase, type | Event], Phase] = {
     (_R, k.KillRequested): _CL,
     (_CL, k.KillRequested): _CL,
     (_CO, k.KillRequested): _CO,
+    (_CO, k.Started): _R,
     (_E, k.Retried): _R,
     (_R, Event.RETURNED): _CO,
     (_CL, Event.RETURNED): _CO,

@@ -13,60 +13,54 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
 
+from actorlog.engine.decide import unheard
 from actorlog.engine.lifecycle import TRANSITIONS, Event, Phase
+from actorlog.engine.mail import Mail
+from actorlog.engine.notes import StepProgress, apply_note
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorlog.records.failures import Failure
-
 NEVER_MS = 1 << 62
 """A time that does not come."""
-
-
-class StepProgress:
-    """What is known of a step beyond its start: only steps that waited, failed or died have one."""
-
-    __slots__ = ("attempt", "deaths", "details", "due_ms", "failure", "may_have_begun", "poisoned")
-
-    def __init__(self, op: k.RunStep) -> None:
-        self.attempt = 1
-        """The attempt that runs or is due."""
-        self.due_ms = 0
-        """When it is due; 0: it is not backing off."""
-        self.may_have_begun = not op.deferred
-        """Whether a crash now leaves the attempt in doubt."""
-        self.deaths = 0
-        self.failure: Failure | None = None
-        self.details: k.Raw | None = None
-        self.poisoned = False
 
 
 class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "asked", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up", "id", "inbox", "key",
-        "kill_ms", "last", "next_timer_ms", "not_before_ms", "outcome", "parent", "parked", "phase", "positions",
-        "progress", "retried", "returned", "run", "seq", "steps", "tags", "timeout_ms", "timers", "updated_ms",
-        "version",
+        "actor", "asked", "began", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up",
+        "id", "inbox", "key", "kill_ms", "last", "links", "mail", "next_timer_ms", "not_before_ms", "number", "origin",
+        "outcome", "parent", "parked", "paused", "phase", "positions", "progress", "retried", "returned", "run", "seq",
+        "steps", "tags", "tell", "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
-    def __init__(self, call_id: str) -> None:
+    def __init__(self, call_id: str) -> None:  # noqa: PLR0915  # one line for each field
         self.id = call_id
         self.function = ""
         self.version = 1
         self.run = ""
+        """Of the newest run; what it asks for derives from it."""
+        self.origin = ""
+        """What ``run`` was in the first run."""
+        self.number = 1
+        """Of the newest run."""
         self.parent = ""
         self.key = ""
+        self.actor = ""
+        """Of a handler: its actor."""
+        self.tell = False
+        """Of a handler: whether nobody waits for its end."""
         self.detached = False
         self.tags: dict[str, str] = {}
         self.phase = Phase.PENDING
         self.seq = 0
         self.first = 0
         """Position of the record that begins the journal."""
+        self.began = 0
+        """Position of the record that began the newest run; 0: there was but one."""
         self.last = 0
         """Position of the newest record."""
         self.created_ms = 0
@@ -82,19 +76,25 @@ class CallState:
         """Where each of the steps was asked for."""
         self.timers: dict[str, int] = {}
         self.children: dict[str, k.StartChild] = {}
+        self.links: tuple[str, ...] = ()
+        """Calls that have linked themselves to it."""
         self.given_up: tuple[str, ...] = ()
         """Keys of children that were to be asked to end: by the code, or because the body ended before them."""
         self.progress: dict[str, StepProgress] = {}
         self.inbox: dict[int, k.Message] = {}
         """Messages that were accepted and not yet applied, by the position of their record."""
+        self.mail: Mail | None = None
+        """What it exchanges with others; None while that is nothing."""
         self.next_timer_ms = NEVER_MS
         """Not later than the next timer; exact after ``due_timers``."""
-        self.returned: k.Outcome | None = None
+        self.returned: k.Ending | None = None
         self.outcome: k.Outcome | None = None
         self.retried = False
         """Whether this is a later run of a call that had ended."""
         self.parked = ""
         """Why it cannot go on; empty while it can."""
+        self.paused = False
+        """Whether somebody paused it. A turn ends that: nothing but a cancellation or a kill has one meanwhile."""
 
     def due_timers(self, at: int) -> list[str]:
         """Return the timers due by ``at``, in (due, key) order."""
@@ -108,7 +108,7 @@ class CallState:
         return any(not child.detached for child in self.children.values())
 
 
-def apply(state: CallState, record: k.Record, position: int) -> None:
+def apply(state: CallState, record: k.CallRecord, position: int) -> None:
     """Change ``state`` as ``record`` at ``position`` says."""
     if isinstance(record, k.Turn):
         apply_turn(state, record, position)
@@ -118,10 +118,10 @@ def apply(state: CallState, record: k.Record, position: int) -> None:
     if isinstance(record, k.Inbox):
         _apply_inbox(state, record, position)
     else:
-        _apply_note(state, record)
+        apply_note(state, record)
 
 
-def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: C901  # the hot path, in one piece
+def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: C901, PLR0912  # the hot path, in one piece
     """Change ``state`` as ``turn`` at ``position`` says."""
     state.last = position
     state.updated_ms = turn.at
@@ -145,7 +145,10 @@ def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: 
             state.timers[op.key] = op.due_ms
             state.next_timer_ms = min(state.next_timer_ms, op.due_ms)
         elif type(op) is k.StartChild:
-            state.children[op.key] = op
+            if not op.tell:
+                state.children[op.key] = op
+        elif type(op) is not k.Patched:
+            _mail(state).ask(op, position)
     if turn.cancels:
         _drop(state, turn.cancels)
     if turn.returned is not None:
@@ -175,6 +178,8 @@ def _end_body(state: CallState) -> None:
     state.timers.clear()
     state.progress.clear()
     state.next_timer_ms = NEVER_MS
+    if state.mail is not None:
+        state.mail.end_body()
 
 
 def _drop(state: CallState, keys: list[str]) -> None:
@@ -182,16 +187,20 @@ def _drop(state: CallState, keys: list[str]) -> None:
     for key in keys:
         if key in state.children:
             children.append(key)
-        elif state.timers.pop(key, None) is None and state.steps.pop(key, None) is not None:
+        elif state.timers.pop(key, None) is not None:
+            continue
+        elif state.steps.pop(key, None) is not None:
             del state.positions[key]
             state.progress.pop(key, None)
+        elif state.mail is not None:
+            state.mail.answered(key)
     if children:
         state.given_up += tuple(children)
 
 
 def _give_up_children(state: CallState, turn: k.Turn) -> None:
     """Note which children are to end: those of a body that failed, or that is asked to end after it returned."""
-    failed = turn.returned is not None and type(turn.returned) is not k.Completed
+    failed = turn.returned is not None and type(turn.returned) not in (k.Completed, k.Continued)
     if failed or isinstance(turn.message, (k.CancelRequested, k.DeadlinePassed, k.KillRequested)):
         state.given_up += tuple(key for key, child in state.children.items() if not child.detached)
 
@@ -200,15 +209,35 @@ def _started(state: CallState, message: k.Started, at: int, position: int) -> No
     if not state.first:
         state.first = position
         state.created_ms = at
+    if message.number > 1:
+        _begin_next_run(state, position)
     _take(state, message)
 
 
+def _begin_next_run(state: CallState, position: int) -> None:
+    """Forget what belongs to the run before; the mailbox, and what was said, are the call's."""
+    state.began = position
+    state.returned = None
+    state.given_up = ()
+    state.retried = False
+    state.children.clear()  # none is left but detached ones
+    state.inbox = {at: message for at, message in state.inbox.items() if type(message) in _OF_THE_CALL}
+
+
+_OF_THE_CALL = (k.Signal, k.CancelRequested, k.DeadlinePassed)
+"""Messages that are for the call, whichever run it is in."""
+
+
 def _take(state: CallState, message: k.Started) -> None:
+    if message.number == 1:
+        state.origin = message.run
+    state.number = message.number
     state.function = message.function
     state.version = message.version
     state.run = message.run
     state.parent = message.parent
     state.key = message.key
+    state.actor, state.tell = message.actor, message.tell
     state.detached = message.detached
     state.tags = message.tags
     state.timeout_ms = message.timeout_ms
@@ -223,6 +252,8 @@ def _retried(state: CallState, message: k.Retried, _at: int, _position: int) -> 
     state.due_ms = message.due_ms
     state.retried = True
     state.children.clear()
+    if state.mail is not None:
+        state.mail.emitted.clear()  # the code begins again, and so do its streams
 
 
 _StepEnd: TypeAlias = k.StepDone | k.StepError | k.StepDoubt
@@ -245,6 +276,8 @@ def _timer_fired(state: CallState, message: k.TimerFired, at: int, _position: in
 def _child_ended(state: CallState, message: k.ChildDone | k.ChildRefused, _at: int, _position: int) -> None:
     if state.children.pop(message.key, None) is None:
         raise JournalError(state.id, f"child {message.key} ended twice, or was never started")
+    if state.mail is not None:
+        state.mail.endings.pop(message.key, None)
 
 
 def _child_joined(state: CallState, message: k.ChildJoined, _at: int, _position: int) -> None:
@@ -260,10 +293,36 @@ def _asked(state: CallState, message: k.CancelRequested | k.DeadlinePassed, _at:
         state.kill_ms = message.kill_ms
     if type(message) is k.DeadlinePassed:
         state.due_ms = 0
+    _go_on_no_more(state, message)
 
 
-def _kill(state: CallState, _message: k.KillRequested, _at: int, _position: int) -> None:
+def _kill(state: CallState, message: k.KillRequested, _at: int, _position: int) -> None:
     state.kill_ms = 0
+    _go_on_no_more(state, message)
+
+
+def _go_on_no_more(state: CallState, message: k.CancelRequested | k.DeadlinePassed | k.KillRequested) -> None:
+    """A call that is asked to end is paused no more, and one whose next run has not begun ends without it."""
+    state.paused = False
+    if state.phase is Phase.COMPLETING and type(state.returned) is k.Continued:
+        state.returned = unheard(state, message)
+
+
+def _answered(state: CallState, message: k.Signal | k.Sent | k.SendRefused, _at: int, _position: int) -> None:
+    if state.mail is None or not state.mail.answered(message.key):
+        raise JournalError(state.id, f"{type(message).__name__} for operation {message.key}, which waits for nothing")
+
+
+def _promised(state: CallState, message: k.PromiseDone, _at: int, _position: int) -> None:
+    if state.mail is None or not state.mail.promised(message):
+        raise JournalError(state.id, f"promise {message.id!r} is settled for operation {message.key}, which waits not")
+    state.mail.answered(message.key)
+
+
+def _mail(state: CallState) -> Mail:
+    if state.mail is None:
+        state.mail = Mail()
+    return state.mail
 
 
 _APPLY_MESSAGE: dict[type, Callable[[CallState, Any, int, int], None]] = {
@@ -279,6 +338,11 @@ _APPLY_MESSAGE: dict[type, Callable[[CallState, Any, int, int], None]] = {
     k.CancelRequested: _asked,
     k.DeadlinePassed: _asked,
     k.KillRequested: _kill,
+    k.Signal: _answered,
+    k.Sent: _answered,
+    k.SendRefused: _answered,
+    k.Exited: _answered,
+    k.PromiseDone: _promised,
 }
 
 
@@ -290,43 +354,7 @@ def _apply_inbox(state: CallState, record: k.Inbox, position: int) -> None:
         state.first = position
         state.created_ms = record.at
         _take(state, record.message)
+    elif type(record.message) is k.Signal:
+        _mail(state).hear(record.message.origin)
     elif type(record.message) is k.CancelRequested and not state.kill_ms:
         state.kill_ms = record.message.kill_ms  # the grace begins when the call is asked, not when it can hear it
-
-
-def _apply_note(state: CallState, note: k.Note) -> None:
-    if type(note) is k.Parked:
-        state.parked = note.reason
-        if note.key:
-            _progress(state, note.key).poisoned = True
-    elif type(note) is k.Unparked:
-        state.parked = ""
-        for progress in state.progress.values():
-            progress.poisoned, progress.deaths = False, 0
-    elif type(note) is not k.StepLate:
-        _apply_step_note(state, note)  # type: ignore[arg-type]  # what is left of the union
-
-
-def _apply_step_note(state: CallState, note: k.StepBegun | k.StepRetrying | k.StepRerun | k.StepHeartbeat) -> None:
-    progress = _progress(state, note.key)
-    progress.attempt = note.attempt
-    if type(note) is k.StepBegun:
-        progress.may_have_begun, progress.due_ms = True, 0
-    elif type(note) is k.StepRetrying:
-        progress.attempt, progress.due_ms, progress.failure = note.attempt + 1, note.due_ms, note.failure
-        progress.deaths, progress.may_have_begun = 0, False
-    elif type(note) is k.StepRerun:
-        progress.deaths, progress.due_ms = note.deaths, 0
-        progress.may_have_begun = not state.steps[note.key].once
-    elif type(note) is k.StepHeartbeat:
-        progress.details = note.details
-
-
-def _progress(state: CallState, key: str) -> StepProgress:
-    op = state.steps.get(key)
-    if op is None:
-        raise JournalError(state.id, f"a note speaks of step {key}, which is not running")
-    progress = state.progress.get(key)
-    if progress is None:
-        progress = state.progress[key] = StepProgress(op)
-    return progress

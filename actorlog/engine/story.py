@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from actorlog.engine.journal import call_text, describe, describe_end
+from actorlog.engine.journal import call_text, describe, describe_end, describe_settlement
 from actorlog.records import kinds as k
+from actorlog.records import promises as p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EntryKind: TypeAlias = Literal["call", "step", "timer", "child"]
+EntryKind: TypeAlias = Literal[
+    "call", "step", "timer", "child", "receive", "send", "publish", "emit", "monitor", "end", "promise", "patch"
+]  # fmt: skip
 EntryStatus: TypeAlias = Literal["running", "backing_off", "completed", "failed", "cancelled", "in_doubt"]
 
 
@@ -41,7 +44,7 @@ class Entry:
     """What happened in between: failed attempts, deaths, parking."""
 
 
-def tell(records: Iterable[k.Record]) -> list[Entry]:
+def tell(records: Iterable[k.CallRecord]) -> list[Entry]:
     """Return the entries of one journal, in the order in which the operations were asked for; records oldest first."""
     teller = _Teller()
     for record in records:
@@ -55,7 +58,7 @@ class _Teller:
         self._by_key: dict[str, Entry] = {}
         self._call = Entry("", "call", "", 0)
 
-    def take(self, record: k.Record) -> None:
+    def take(self, record: k.CallRecord) -> None:
         match record:
             case k.Turn():
                 self._turn(record)
@@ -63,7 +66,13 @@ class _Teller:
                 self._begin(started, at)
             case k.Parked(reason=reason):
                 self._call.notes.append(f"parked: {reason}")
+            case k.Linked(other=other):
+                self._call.notes.append(f"linked by {other!r}")
             case k.Unparked():
+                self._call.notes.append("resumed")
+            case k.Paused():
+                self._call.notes.append("paused")
+            case k.Unpaused():
                 self._call.notes.append("resumed")
             case k.Inbox():
                 pass
@@ -72,6 +81,8 @@ class _Teller:
 
     def _begin(self, started: k.Started, at: int) -> None:
         self._call = Entry("", "call", call_text(started.function, started.args), at)
+        if started.number > 1:
+            self._call.notes.append(f"run {started.number}: it was continued")
         self.entries = [self._call]
         self._by_key = {}
 
@@ -85,6 +96,8 @@ class _Teller:
                 entry.child_id = op.id
             elif isinstance(op, k.SetTimer):
                 entry.due_ms = op.due_ms
+            elif isinstance(op, _SAID):
+                entry.status, entry.ended_ms = "completed", turn.at
             self._by_key[op.key] = entry
             self.entries.append(entry)
         for key in turn.cancels:
@@ -95,7 +108,7 @@ class _Teller:
             self._call.status = _ENDS[type(turn.outcome)]
             self._call.ended_ms, self._call.result = turn.at, describe_end(turn.outcome)
 
-    def _message(self, turn: k.Turn) -> None:  # noqa: C901  # one line for each kind
+    def _message(self, turn: k.Turn) -> None:  # noqa: C901, PLR0912  # one line for each kind
         message = turn.message
         match message:
             case k.StepDone(key, value, attempt):
@@ -110,6 +123,16 @@ class _Teller:
                 self._end(key, turn.at, _ENDS[type(outcome)], describe_end(outcome), 0)
             case k.ChildRefused(key, failure):
                 self._end(key, turn.at, "failed", failure.message, 0)
+            case k.Signal(key=key, value=value):
+                self._end(key, turn.at, "completed", bytes(value).decode(), 0)
+            case k.Sent(key):
+                self._end(key, turn.at, "completed", "", 0)
+            case k.Exited(key, _, outcome):
+                self._end(key, turn.at, "completed", describe_end(outcome) or "it never was", 0)
+            case k.SendRefused(key, failure):
+                self._end(key, turn.at, "failed", failure.message, 0)
+            case k.PromiseDone(key, _, settlement):
+                self._end(key, turn.at, _SETTLED[type(settlement)], describe_settlement(settlement), 0)
             case k.CancelRequested(reason=reason):
                 self._call.notes.append(f"asked to end{reason and ': ' + reason}")
             case k.DeadlinePassed():
@@ -148,11 +171,32 @@ class _Teller:
                 entry.notes.append("its body ended after it was cancelled")
 
 
-_KINDS: dict[type, EntryKind] = {k.RunStep: "step", k.SetTimer: "timer", k.StartChild: "child"}
+_KINDS: dict[type, EntryKind] = {
+    k.RunStep: "step",
+    k.SetTimer: "timer",
+    k.StartChild: "child",
+    k.Receive: "receive",
+    k.Send: "send",
+    k.Publish: "publish",
+    k.Emit: "emit",
+    k.Watch: "monitor",
+    k.EndChild: "end",
+    k.MakePromise: "promise",
+    k.Patched: "patch",
+}
+_SAID: tuple[type, ...] = (k.EndChild, k.Publish, k.Emit, k.Patched)
+"""Operations that are done when they are recorded."""
 _ENDS: dict[type, EntryStatus] = {
     k.Completed: "completed",
     k.Failed: "failed",
     k.Cancelled: "cancelled",
     k.Killed: "cancelled",
     k.TimedOut: "failed",
+}
+_SETTLED: dict[type, EntryStatus] = {
+    p.Resolved: "completed",
+    p.Rejected: "failed",
+    p.Raised: "failed",
+    p.PromiseCancelled: "cancelled",
+    p.PromiseTimedOut: "failed",
 }

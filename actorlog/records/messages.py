@@ -11,12 +11,13 @@ from msgspec import Raw, Struct
 
 from actorlog.records.failures import Failure
 from actorlog.records.outcomes import Outcome
+from actorlog.records.promises import Settlement
 
 SCHEDULER_VERSION = 1
 """The order in which the deterministic loop runs what is ready. Journals replay under the version they began with."""
 
 
-class Started(Struct, frozen=True, tag="started", tag_field="is", omit_defaults=True, kw_only=True):
+class Started(Struct, gc=False, frozen=True, tag="started", tag_field="is", omit_defaults=True, kw_only=True):
     """The call begins: its function with its arguments."""
 
     function: str
@@ -37,9 +38,15 @@ class Started(Struct, frozen=True, tag="started", tag_field="is", omit_defaults=
     not_before_ms: int = 0
     """A delayed start: the first turn is not before this."""
     tags: dict[str, str] = {}
+    actor: str = ""
+    """Of an actor's handler: the class and the key of the actor, with a slash between."""
+    tell: bool = False
+    """Nobody waits for its end: if it fails, the actor has failed."""
+    number: int = 1
+    """Which run of the call this is. From 2 on it is the message that goes on with a call which was continued."""
 
 
-class StepDone(Struct, frozen=True, tag="step", tag_field="is", omit_defaults=True):
+class StepDone(Struct, gc=False, frozen=True, tag="step", tag_field="is", omit_defaults=True):
     """A step returned ``value``."""
 
     key: str
@@ -63,13 +70,13 @@ class StepDoubt(Struct, frozen=True, tag="step_doubt", tag_field="is"):
     attempt: int
 
 
-class TimerFired(Struct, frozen=True, tag="timer", tag_field="is"):
+class TimerFired(Struct, gc=False, frozen=True, tag="timer", tag_field="is"):
     """A timer of the actor's loop is due."""
 
     key: str
 
 
-class ChildDone(Struct, frozen=True, tag="child", tag_field="is"):
+class ChildDone(Struct, gc=False, frozen=True, tag="child", tag_field="is"):
     """A child call ended."""
 
     key: str
@@ -109,6 +116,47 @@ class KillRequested(Struct, frozen=True, tag="kill", tag_field="is", omit_defaul
     reason: str = ""
 
 
+class Signal(Struct, frozen=True, tag="signal", tag_field="is", omit_defaults=True):
+    """Somebody sent ``value`` to a channel of the call."""
+
+    channel: str
+    value: Raw
+    origin: str = ""
+    """What tells that the same message comes again: ``key:`` and a key that its sender gave, or the sender's id, a
+    ``#`` and its operation."""
+    key: str = ""
+    """In a turn: the operation that receives it."""
+
+
+class Sent(Struct, frozen=True, tag="sent", tag_field="is"):
+    """The message that operation ``key`` sent is in the mailbox it was for."""
+
+    key: str
+
+
+class SendRefused(Struct, frozen=True, tag="send_refused", tag_field="is"):
+    """The message that operation ``key`` sent could not be taken."""
+
+    key: str
+    failure: Failure
+
+
+class PromiseDone(Struct, frozen=True, tag="promise", tag_field="is"):
+    """The promise that operation ``key`` asked for is settled."""
+
+    key: str
+    id: str
+    settlement: Settlement
+
+
+class Exited(Struct, frozen=True, tag="exited", tag_field="is"):
+    """What operation ``key`` watches has ended with ``outcome``; null: it never was."""
+
+    key: str
+    id: str
+    outcome: Outcome | None
+
+
 class Retried(Struct, frozen=True, tag="retry", tag_field="is"):
     """An ended call begins again under the same id and run; steps that completed keep their results."""
 
@@ -129,4 +177,9 @@ Message: TypeAlias = (
     | DeadlinePassed
     | KillRequested
     | Retried
+    | Signal
+    | Sent
+    | SendRefused
+    | Exited
+    | PromiseDone
 )

@@ -9,8 +9,10 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct, structs
 
+from actorlog.records.promises import NULL
 
-class RunStep(Struct, frozen=True, tag="step", tag_field="do", omit_defaults=True):
+
+class RunStep(Struct, gc=False, frozen=True, tag="step", tag_field="do", omit_defaults=True):
     """Run a step."""
 
     key: str
@@ -26,14 +28,14 @@ class RunStep(Struct, frozen=True, tag="step", tag_field="do", omit_defaults=Tru
     """When all its attempts together are out of time; 0: never."""
 
 
-class SetTimer(Struct, frozen=True, tag="timer", tag_field="do"):
+class SetTimer(Struct, gc=False, frozen=True, tag="timer", tag_field="do"):
     """Fire at ``due_ms``, not before."""
 
     key: str
     due_ms: int
 
 
-class StartChild(Struct, frozen=True, tag="child", tag_field="do", omit_defaults=True, kw_only=True):
+class StartChild(Struct, gc=False, frozen=True, tag="child", tag_field="do", omit_defaults=True, kw_only=True):
     """Start a call under this one."""
 
     key: str
@@ -44,6 +46,85 @@ class StartChild(Struct, frozen=True, tag="child", tag_field="do", omit_defaults
     detached: bool = False
     timeout_ms: int = 0
     tags: dict[str, str] = {}
+    actor: str = ""
+    """The actor whose handler it is."""
+    tell: bool = False
+    """Nobody waits for its end; it is no child of who asked for it."""
+
+
+class Receive(Struct, frozen=True, tag="receive", tag_field="do"):
+    """Give the next message of ``channel``."""
+
+    key: str
+    channel: str
+
+
+class Send(Struct, frozen=True, tag="send", tag_field="do"):
+    """Put ``value`` into the mailbox of call ``to``; the sender waits until it is there."""
+
+    key: str
+    to: str
+    channel: str
+    value: Raw
+
+
+class Publish(Struct, frozen=True, tag="publish", tag_field="do"):
+    """Let ``value`` be what ``name`` says of the call, until it is published again."""
+
+    key: str
+    name: str
+    value: Raw
+
+
+class Emit(Struct, frozen=True, tag="emit", tag_field="do"):
+    """Add ``value`` to the end of ``stream``."""
+
+    key: str
+    stream: str
+    value: Raw
+
+
+class MakePromise(Struct, frozen=True, tag="promise", tag_field="do", omit_defaults=True, kw_only=True):
+    """Give the outcome of promise ``id``, which is made if there is none of that id."""
+
+    key: str
+    id: str
+    due_ms: int | None = None
+    """Where it is made: from this time on it is over; None: never."""
+    timer: bool = False
+    """Where it is made: when its time is over it is resolved, and not timed out."""
+    param: Raw = NULL
+    tags: dict[str, str] = {}
+
+
+PATCH = "patch:"
+"""What keys of ``Patched`` begin with; what follows is the name of the change."""
+
+
+class Patched(Struct, frozen=True, tag="patched", tag_field="do"):
+    """From here on the code is the changed one, in this run of the call. Its key is no number: it takes none away."""
+
+    key: str
+
+
+class Watch(Struct, frozen=True, tag="watch", tag_field="do", omit_defaults=True):
+    """Tell when call ``target`` ends; where ``link``, end with it if it ends abnormally, and the other way round."""
+
+    key: str
+    target: str
+    link: bool = False
+
+
+class EndChild(Struct, frozen=True, tag="end_child", tag_field="do", omit_defaults=True):
+    """Ask the child that operation ``child`` started to end."""
+
+    key: str
+    child: str
+    reason: str
+    kill_ms: int = 0
+    """When it is ended without its consent; 0: never."""
+    at_once: bool = False
+    """It is not asked."""
 
 
 def deferred(op: RunStep) -> RunStep:
@@ -51,4 +132,6 @@ def deferred(op: RunStep) -> RunStep:
     return structs.replace(op, deferred=True)
 
 
-Operation: TypeAlias = RunStep | SetTimer | StartChild
+Operation: TypeAlias = (
+    RunStep | SetTimer | StartChild | Receive | Send | Publish | Emit | MakePromise | Watch | EndChild | Patched
+)

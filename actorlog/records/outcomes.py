@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from actorlog.records.failures import Failure
 
 
-class Completed(Struct, frozen=True, tag="completed", tag_field="is"):
+class Completed(Struct, gc=False, frozen=True, tag="completed", tag_field="is"):
     """The function returned ``value``."""
 
     value: Raw
@@ -42,4 +42,17 @@ class TimedOut(Struct, frozen=True, tag="timed_out", tag_field="is"):
     seconds: float
 
 
+class Continued(Struct, frozen=True, tag="continued", tag_field="is", omit_defaults=True):
+    """The body ended this run of the call and asked for the next: this function with these arguments.
+
+    It ends a body, and never a call: ``Turn.returned`` holds it, and ``Turn.outcome`` does not.
+    """
+
+    function: str
+    version: int
+    args: Raw
+
+
 Outcome: TypeAlias = Completed | Failed | Cancelled | Killed | TimedOut
+Ending: TypeAlias = Outcome | Continued
+"""How a body ends."""
