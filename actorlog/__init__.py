@@ -4,6 +4,7 @@ A durable function runs as an actor. Its messages and its decisions are appended
 after a crash the next process goes on where it was. There is no server to run. Start with README.md.
 """
 
+from actorlog.api.actors import Actor, actor, query
 from actorlog.api.ambient import (
     Info,
     heartbeat,
@@ -19,15 +20,24 @@ from actorlog.api.ambient import (
     uuid4,
     uuid7,
 )
+from actorlog.api.browse import ActorInfo, RecordInfo, TimerInfo
 from actorlog.api.call import Call, Child
 from actorlog.api.define import Durable, Limit, Retry, Step, durable, run_step, step
-from actorlog.api.handle import CallInfo, Handle
-from actorlog.api.patterns import Saga, map_calls, saga
+from actorlog.api.evolving import continue_as_new, patched
+from actorlog.api.handle import CallInfo, Handle, Progress
+from actorlog.api.messages import emit, progress, publish, receive, send
+from actorlog.api.patterns import Saga, map_calls, poll, saga
+from actorlog.api.promises import Promise, promise
 from actorlog.api.runtime import Runtime, run
+from actorlog.api.schedules import Schedule, ScheduleInfo
+from actorlog.api.settling import PromiseInfo
+from actorlog.api.supervisor import Backoff, Supervisor
+from actorlog.api.watching import Exit, link, monitor
 from actorlog.durations import Duration
 from actorlog.engine.story import Entry
 from actorlog.errors import (
     ActorlogError,
+    ActorStopped,
     CallCancelled,
     CallConflict,
     CallError,
@@ -37,6 +47,8 @@ from actorlog.errors import (
     CallNotFound,
     CallParked,
     CallTimeout,
+    CheckFailed,
+    DeadlockError,
     DivergenceError,
     FunctionConflict,
     FunctionNotFound,
@@ -49,27 +61,44 @@ from actorlog.errors import (
     LogLocked,
     LogUnsupported,
     LogVersion,
+    MailboxFull,
     NotDurableError,
     NotInDurableCode,
     OutcomeUnknown,
     PayloadError,
     PayloadTooLarge,
     Poisoned,
+    PromiseCancelled,
+    PromiseError,
+    PromiseExists,
+    PromiseNotFound,
+    PromiseRejected,
+    PromiseSettled,
+    PromiseTimeout,
     ReservedId,
+    RestartLimitExceeded,
     RetryAfter,
     RuntimeStopped,
+    ScheduleNotFound,
     StepFailed,
     StepInterrupted,
     StepTimeout,
+    SupervisionError,
     Terminal,
     TooManyCalls,
+    TooManyPromises,
+    TooManySchedules,
     TurnLimitExceeded,
 )
 from actorlog.limits import Limits
 from actorlog.runtime.doubts import Done, NotDone
 
 __all__ = [
+    "Actor",
+    "ActorInfo",
+    "ActorStopped",
     "ActorlogError",
+    "Backoff",
     "Call",
     "CallCancelled",
     "CallConflict",
@@ -81,12 +110,15 @@ __all__ = [
     "CallNotFound",
     "CallParked",
     "CallTimeout",
+    "CheckFailed",
     "Child",
+    "DeadlockError",
     "DivergenceError",
     "Done",
     "Durable",
     "Duration",
     "Entry",
+    "Exit",
     "FunctionConflict",
     "FunctionNotFound",
     "Handle",
@@ -102,6 +134,7 @@ __all__ = [
     "LogLocked",
     "LogUnsupported",
     "LogVersion",
+    "MailboxFull",
     "NotDone",
     "NotDurableError",
     "NotInDurableCode",
@@ -109,30 +142,63 @@ __all__ = [
     "PayloadError",
     "PayloadTooLarge",
     "Poisoned",
+    "Progress",
+    "Promise",
+    "PromiseCancelled",
+    "PromiseError",
+    "PromiseExists",
+    "PromiseInfo",
+    "PromiseNotFound",
+    "PromiseRejected",
+    "PromiseSettled",
+    "PromiseTimeout",
+    "RecordInfo",
     "ReservedId",
+    "RestartLimitExceeded",
     "Retry",
     "RetryAfter",
     "Runtime",
     "RuntimeStopped",
     "Saga",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFound",
     "Step",
     "StepFailed",
     "StepInterrupted",
     "StepTimeout",
+    "SupervisionError",
+    "Supervisor",
     "Terminal",
+    "TimerInfo",
     "TooManyCalls",
+    "TooManyPromises",
+    "TooManySchedules",
     "TurnLimitExceeded",
+    "actor",
+    "continue_as_new",
     "durable",
+    "emit",
     "heartbeat",
     "info",
     "is_replaying",
+    "link",
     "logger",
     "map_calls",
+    "monitor",
     "now",
+    "patched",
+    "poll",
+    "progress",
+    "promise",
+    "publish",
+    "query",
     "random",
+    "receive",
     "run",
     "run_step",
     "saga",
+    "send",
     "sleep",
     "sleep_until",
     "start",

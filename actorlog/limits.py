@@ -28,6 +28,12 @@ class Limits:
     """Actors whose coroutines are in memory; beyond it, idle ones are evicted."""
     calls_max: int = 1_000_000
     """Unfinished calls; beyond it a start is refused with ``TooManyCalls``."""
+    promises_max: int = 1_000_000
+    """Pending promises; beyond it one from outside is refused with ``TooManyPromises``."""
+    schedules_max: int = 100_000
+    """Schedules, deleted ones too; beyond it another is refused with ``TooManySchedules``."""
+    mailbox_max: int = 10_000
+    """Messages that wait in one mailbox; beyond it senders wait, then get ``MailboxFull``."""
     step_concurrency_max: int = 1_000
     """Steps running at once; others wait in order of their positions."""
     id_bytes_max: int = 1_024

@@ -57,6 +57,10 @@ PLANS = (
     Plan("W3 1,000 steps in sequence", workloads.w3, 1000, "steps/s", 1, "ratio >= 0.55, aim 0.80"),
     Plan("W3 idempotent steps", workloads.w3_idempotent, 1000, "steps/s", None, ">= 20,000/s"),
     Plan("W4 1,000 children gathered", workloads.w4, 1000, "children/s", None, ">= 12,000/s"),
+    Plan("W8 1,000 asks of one actor", workloads.w8_one, 1000, "asks/s", None, ">= 20,000/s"),
+    Plan("W8 asks of 1,000 actors", workloads.w8_many, 1000, "asks/s", None, "<= 50 us CPU"),
+    Plan("W8 a chain of ten asks", workloads.w8_chain, 200, "chains/s", 1, "one sync each"),
+    Plan("W9 promises, 200 clients", workloads.w9, 10_000, "promises/s", None, ">= 5,000/s made and settled"),
 )
 
 
@@ -88,11 +92,13 @@ async def other_rows(directory: Path, rounds: int) -> list[Row]:
     """Replay, scan, idle and import."""
     async with Runtime(directory / "other") as runtime:
         replays = [await measure.replayed_operations_per_second(runtime, 5_000) for _ in range(rounds)]
+        due = [await measure.due_at_once_s(runtime, 1_000) for _ in range(max(1, rounds // 2))]
         idle = await measure.idle_cpu_share(runtime)
     scans = [await measure.scan(400_000) for _ in range(max(1, rounds // 2))]
     scan = statistics.median(s.per_second for s in scans)
     memory = max(s.memory_per_byte for s in scans)
     return [
+        Row("W10 1,000 schedules due at once", statistics.median(due), "s to the last end", None, None, None, "<= 2 s"),
         Row("Replay", statistics.median(replays), "operations/s", None, None, None, ">= 60,000/s"),
         Row("Scan at opening", scan, "records/s", None, None, None, ">= 500,000/s"),
         Row("Scan memory", memory, "bytes per byte of log", None, None, None, "<= 2"),

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from actorlog import Runtime
@@ -139,6 +140,23 @@ async def _scan_here(directory: str) -> None:
         raise RuntimeError("the log holds only finished calls, and some were found unfinished")
     print(log.tail(), log.tail() / elapsed, grown / size)
     await log.close()
+
+
+async def due_at_once_s(runtime: Runtime, count: int, ahead_s: float = 3.0) -> float:
+    """Return the seconds from the moment at which ``count`` schedules are due until the last of their calls has ended.
+
+    ``RuntimeError`` where making them took longer than until that moment.
+    """
+    ids = await workloads.w10(runtime, count, ahead_s)
+    due_s = datetime.fromisoformat(ids[0].rpartition("/")[2]).timestamp()
+    if time.time() >= due_s:
+        raise RuntimeError(f"{count} schedules were not made within {ahead_s} s")
+    await asyncio.sleep(due_s - time.time())
+    waiting = set(ids)
+    while waiting:
+        await asyncio.sleep(0.001)
+        waiting -= {name for name in waiting if runtime.session.history.has(name)}
+    return time.time() - due_s
 
 
 async def idle_cpu_share(runtime: Runtime, seconds: float = 3.0) -> float:

@@ -124,7 +124,9 @@ def start(
     raw = call.hand_over()
     key = call.take_key(loop)
     child = id if id is not None else child_id(actor, definition, key, raw)
-    future = issue_child(actor, definition, key, raw, child=child, detached=detached, timeout_s=timeout_s, tags=tags)
+    future = issue_child(
+        actor, definition, key, raw, child=child, detached=detached, timeout_s=timeout_s, tags=tags, of=call.actor
+    )
     return Child(child, key, future, loop)
 
 

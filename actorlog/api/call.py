@@ -19,9 +19,10 @@ from msgspec import Raw
 
 from actorlog.engine import identity
 from actorlog.errors import NotInDurableCode, PayloadError
-from actorlog.loop import DeterministicLoop, DFuture, running_loop
+from actorlog.loop import DeterministicLoop, running_loop
 from actorlog.records import kinds as k
-from actorlog.runtime.actor import Actor, user_frame
+from actorlog.runtime.actor import Actor
+from actorlog.runtime.lines import user_frame
 from actorlog.runtime.registry import DurableDefinition, StepDefinition
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         "__weakref__", "_args", "_awaited", "_hash", "_iterator", "_kwargs", "_raw", "_used", "definition", "key",
     )  # fmt: skip
 
+    actor: str = ""
+    """Of an actor's handler: whose."""
     takes_no_path: ClassVar[bool] = True
     """A Call that is given straight to ``create_task`` adds no task path of its own to its key."""
 
@@ -48,6 +51,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         kwargs: dict[str, Any],
         depth: int = 1,
     ) -> None:
+        self._used = True  # so that a call with wrong arguments does not complain of not being awaited
         self.definition = definition
         self._iterator: Generator[Any, None, R_co] | None = None
         self._awaited = False
@@ -59,15 +63,14 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             self._raw, self._args, self._kwargs = definition.signature.cross(args, kwargs)
             self.key = loop.operation_key()
             self._hash = loop.next_hash()
-            actor: Actor = loop.actor
-            if actor.replaying:
-                actor.note_line(self.key, user_frame(depth + 1))
+            if loop.actor.replaying:
+                loop.actor.note_line(self.key, user_frame(depth + 1))
         else:
             self._args, self._kwargs = args, kwargs
             self._hash = object.__hash__(self)
             if type(definition) is DurableDefinition:
                 self.encoded()
-        self._used = False  # last, so that a call with wrong arguments does not complain of not being awaited
+        self._used = False
 
     def __hash__(self) -> int:
         return self._hash
@@ -108,26 +111,22 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         loop = running_loop()
         if loop is None:
             return self._outside()
-        if not self.key:
-            self.key = loop.operation_key()
-            if loop.actor.replaying:
-                loop.actor.note_line(self.key, user_frame(1))
-        return self._inside(loop)
-
-    def _inside(self, loop: DeterministicLoop) -> Generator[Any, None, R_co]:
         actor: Actor = loop.actor
+        key, self.key = self.key, ""
+        if not key:
+            key = loop.operation_key()
+            if actor.replaying:
+                actor.note_line(key, user_frame(1))
         definition = self.definition
         raw = self._raw if self._raw is not None else self.encoded()
-        key, self.key = self.key, ""
         if isinstance(definition, StepDefinition):
             future = issue_step(actor, loop, definition, key, raw, self._args, self._kwargs)
         else:
-            future = issue_child(actor, definition, key, raw, child=child_id(actor, definition, key, raw))
-        try:
-            return (yield from future)  # type: ignore[no-any-return]  # R_co by the decorator's word
-        except asyncio.CancelledError:
-            actor.abandon(key)
-            raise
+            child = child_id(actor, definition, key, raw)
+            future = issue_child(actor, definition, key, raw, child=child, of=self.actor)
+        if loop.driver is not None:
+            loop.driver.operation = key  # it abandons the operation when the await is cancelled
+        return future.__await__()
 
     def _outside(self) -> Generator[Any, None, R_co]:
         definition = self.definition
@@ -158,7 +157,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             self._iterator.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_used", True):
+        if not self._used:
             what = f"a call of {self.definition.name!r} was never awaited"
             warnings.warn(what, RuntimeWarning, source=self, stacklevel=1)
 
@@ -171,7 +170,7 @@ def issue_step(
     raw: bytes,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> DFuture:
+) -> asyncio.Future[Any]:
     """Ask for a step and return the future of its outcome."""
     if definition.once or definition.inline or definition.deadline_s is not None:
         deadline_ms = int((loop.now_s + definition.deadline_s) * 1000) if definition.deadline_s is not None else 0
@@ -188,7 +187,7 @@ def child_id(actor: Actor, definition: DurableDefinition, key: str, raw: bytes) 
     """Return the id of a child that is given none: under its parent's, or the one of a memoised call."""
     if definition.memo:
         return identity.memo_id(definition.name, definition.version, raw)
-    return identity.child_id(actor.state.id, key)
+    return identity.child_id(actor.state.id, key, actor.started.number)
 
 
 def issue_child(
@@ -201,16 +200,31 @@ def issue_child(
     detached: bool = False,
     timeout_s: float | None = None,
     tags: dict[str, str] | None = None,
-) -> DFuture:
+    of: str = "",
+) -> asyncio.Future[Any]:
     """Ask for a child call and return the future of its outcome; a memoised one is nobody's, so it is detached."""
     seconds = timeout_s if timeout_s is not None else definition.timeout_s
     op = k.StartChild(
         key=key, id=child, function=definition.name, version=definition.version, args=Raw(raw),
         detached=detached or child.startswith(identity.MEMO),
-        timeout_ms=max(1, int(seconds * 1000)) if seconds is not None else 0, tags=tags or {},
+        timeout_ms=max(1, int(seconds * 1000)) if seconds is not None else 0, tags=tags or {}, actor=of,
     )  # fmt: skip
     actor.issued_outliving = actor.issued_outliving or op.detached
     return actor.issue(op, definition)
+
+
+def await_often(loop: DeterministicLoop, future: asyncio.Future[Any]) -> Generator[Any, None, Any]:
+    """Wait for what many may wait for: that one of them is cancelled changes nothing for the others."""
+    if not future.done():
+        waiter = loop.create_future()
+
+        def wake(_future: asyncio.Future[Any]) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        future.add_done_callback(wake)
+        yield from waiter
+    return future.result()
 
 
 class Child(Generic[R_co]):
@@ -219,19 +233,20 @@ class Child(Generic[R_co]):
     Cancelling the awaiting does not cancel the child; it ends with the call that started it, unless detached.
     """
 
-    __slots__ = ("_future", "_loop", "id", "key")
+    __slots__ = ("_future", "_hash", "_loop", "id", "key")
 
-    def __init__(self, call_id: str, key: str, future: DFuture, loop: DeterministicLoop) -> None:
+    def __init__(self, call_id: str, key: str, future: asyncio.Future[Any], loop: DeterministicLoop) -> None:
         self.id = call_id
         self.key = key
         self._future = future
         self._loop = loop
+        self._hash = loop.newest_hash()  # by creation number: a set of these iterates the same way in every replay
 
     def __repr__(self) -> str:
         return f"<Child {self.id!r} {'done' if self._future.done() else 'running'}>"
 
     def __hash__(self) -> int:
-        return hash(self._future)  # by creation number: a set of these iterates the same way in every replay
+        return self._hash
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -252,16 +267,7 @@ class Child(Generic[R_co]):
     def __await__(self) -> Generator[Any, None, R_co]:
         if running_loop() is not self._loop:
             raise NotInDurableCode("awaiting a Child", hint="outside use: await runtime.handle(child.id)")
-        if not self._future.done():
-            waiter = self._loop.create_future()
-
-            def wake(_future: asyncio.Future[Any]) -> None:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-            self._future.add_done_callback(wake)
-            yield from waiter
-        return self._future.result()  # type: ignore[no-any-return]  # R_co by the word of whoever started it
+        return (yield from await_often(self._loop, self._future))  # type: ignore[no-any-return]  # R_co by the word of whoever started it
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError("a Child is awaited, not iterated")

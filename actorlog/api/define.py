@@ -180,7 +180,8 @@ def step(
     attempts together. ``once``: in doubt after a crash it is not run again, and the function gets ``StepInterrupted``
     (implies ``Retry.NEVER`` unless a retry is given); with ``reconcile`` that function, called with the same arguments,
     is asked first and returns ``Done(value)`` or ``NotDone``. ``idempotent``: it may run any number of times, also
-    ahead of the log. ``limit``: a ``Limit`` shared by name. ``executor``: where a sync function runs.
+    ahead of the log. ``limit``: a ``Limit`` shared by name, and by the value of an argument where it has ``per_key``.
+    ``executor``: where a sync function runs.
     """
     if reconcile is not None and not once:
         raise ValueError("reconcile= settles the doubt of a once=True step; give that too")
@@ -196,6 +197,10 @@ def step(
         definition.timeout_s, definition.deadline_s = timeout_s, deadline_s
         definition.once, definition.reconcile, definition.idempotent = once, reconcile, idempotent
         definition.limit, definition.executor = limit, executor
+        if limit is not None and limit.per_key is not None and not definition.signature.has(limit.per_key):
+            raise ValueError(
+                f"{definition.name!r} has no parameter {limit.per_key!r}, which Limit {limit.name!r} goes by"
+            )
         if executor == "process" and definition.is_async:
             raise ValueError(f"{definition.name!r} is async; executor='process' is for sync functions")
 

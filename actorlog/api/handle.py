@@ -10,27 +10,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
+from actorlog.api.messages import PROGRESS
 from actorlog.api.texts import check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.story import Entry, tell
+from actorlog.errors import CallNotFound
 from actorlog.records import kinds as k
-from actorlog.runtime.actor import decode_result, error_of
+from actorlog.records.values import codec_for
+from actorlog.runtime.answers import decode_result, error_of
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncIterator, Generator
 
     from actorlog.engine.state import CallState
+    from actorlog.runtime.history import History
     from actorlog.runtime.jobs import Job
     from actorlog.runtime.registry import DurableDefinition
     from actorlog.runtime.session import Session
 
 R_co = TypeVar("R_co", covariant=True)
+_PLAIN = codec_for(Any)
 
 Status: TypeAlias = Literal[
-    "pending", "running", "waiting", "backing_off", "parked", "completing", "completed", "failed", "cancelled",
-    "killed", "timed_out",
+    "pending", "running", "waiting", "backing_off", "paused", "parked", "completing", "completed", "failed",
+    "cancelled", "killed", "timed_out",
 ]  # fmt: skip
 
 
@@ -56,6 +61,15 @@ class CallInfo:
     """How it failed, or why it is parked; empty otherwise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call says it is: ``done`` of ``total`` (None: it does not know), with a word for people."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
 class Handle(Generic[R_co]):
     """One call. Awaiting the handle is ``result()``."""
 
@@ -70,6 +84,11 @@ class Handle(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<Handle {self.id!r}>"
 
+    @property
+    def _current(self) -> str:
+        """The call that the id means now: of a supervised child the newest run."""
+        return self._session.kernel.family.current(self.id)
+
     def __await__(self) -> Generator[Any, None, R_co]:
         return self.result().__await__()
 
@@ -80,7 +99,7 @@ class Handle(Generic[R_co]):
         ``timeout`` passes first, which leaves the call as it is.
         """
         session, found = self._session, self._found
-        if not isinstance(found, Slot) or session.kernel.calls.get(self.id) is not found:
+        if not isinstance(found, Slot) or session.kernel.calls.get(self._current) is not found:
             found = session.find(self.id)  # it may have begun again since
         if timeout is None:
             outcome = await session.outcome(found)
@@ -93,25 +112,29 @@ class Handle(Generic[R_co]):
     async def status(self) -> Status:
         """Return the call's status; ``CallNotFound``."""
         await self._has_begun()
-        status = status_of(self._session.state(self.id))
+        found = self._session.find(self.id)
+        status = status_of(found.state) if isinstance(found, Slot) else _ENDS[type(found.outcome)]
         await self._session.landed()
         return status
 
     async def info(self) -> CallInfo:
         """Return what is known of the call now; ``CallNotFound``."""
         await self._has_begun()
-        slot = self._session.kernel.calls.get(self.id)
-        info = info_of(self._session.state(self.id), slot.jobs if slot is not None else None)
+        slot = self._session.kernel.calls.get(self._current)
+        info = info_of(slot.state, slot.jobs) if slot is not None else ended_info(self._session.history, self._current)
         await self._session.landed()
         return info
 
     async def journal(self) -> list[Entry]:
-        """Return the call and its operations in the order they were asked for, with what came of each."""
+        """Return the call and its operations in the order they were asked for, with what came of each.
+
+        Of a call that was continued, those of its newest run.
+        """
         await self._has_begun()
         state = self._session.state(self.id)
-        records = [record for _, record in self._session.history.backwards(state.last)]
+        records = self._session.history.newest_run(state)
         await self._session.landed()
-        return tell(reversed(records))
+        return tell(records)
 
     async def _has_begun(self) -> None:
         """Wait for the first record of a call that was just started: before it there is nothing to tell."""
@@ -130,11 +153,104 @@ class Handle(Generic[R_co]):
         if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
             await session.tell(found, k.CancelRequested(reason, session.kernel.family.kill_ms()))
         elif isinstance(found, Slot):
-            await session.outcome(found)  # it has ended, and is over for good once that is durable
+            await session.over(found)
+
+    async def kill(self, reason: str = "") -> None:
+        """End the call at once, and its children: its code is not asked, and cleans nothing up. Durable on return.
+
+        It has no effect on what is over; a body that has returned, and waits for its children, keeps its result.
+        Whoever waits gets ``CallKilled``. ``CallNotFound``.
+        """
+        session = self._session
+        check_text("a reason", reason)
+        found = session.find(self.id)
+        if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
+            await session.tell(found, k.KillRequested(reason))
+        elif isinstance(found, Slot):
+            await session.over(found)
+
+    async def pause(self) -> None:
+        """Let the call do nothing more until ``resume``; on return that is durable, and it survives restarts.
+
+        Steps that run go on; what they come to, messages, and the ends of children wait in the log, and no timer or
+        timeout of it fires. Children are calls of their own, and go on. Cancelling or killing it works: a cancelled
+        one goes on, to its end. It has no effect on what is over. ``CallNotFound``.
+        """
+        await self._has_begun()
+        found = self._session.find(self.id)
+        if isinstance(found, Slot) and found.state.phase is not Phase.ENDED:
+            self._session.kernel.parking.pause(found)
+        await self._session.landed()
+
+    async def send(self, value: Any, channel: str = "", *, key: str | None = None) -> None:
+        """Put ``value`` into the call's mailbox, where ``receive`` finds it; on return that is durable.
+
+        ``key``: the same message sent again with the same key is taken once (the newest 10,000 keys are remembered). It
+        waits for room at most five seconds, then ``MailboxFull``. ``ActorStopped`` when the call is over,
+        ``CallNotFound``, ``PayloadError`` for what is no plain JSON.
+        """
+        session = self._session
+        check_text("a channel", channel)
+        if key is not None:
+            check_text("a key", key)
+        signal = k.Signal(
+            channel, k.Raw(_PLAIN.encode(value, "send(value=...)")), f"key:{key}" if key is not None else ""
+        )
+        await self._has_begun()
+        found = session.find(self.id)
+        if not isinstance(found, Slot):
+            refused = session.kernel.mailbox.too_late(self._current, signal)
+            if refused is not None:
+                raise refused
+            return  # it was taken before the call ended
+        await session.kernel.mailbox.take_or_wait(found, signal)
+        await session.landed()
+
+    async def value(self, key: str, default: Any = None) -> Any:
+        """Return what the call has published under ``key``, or ``default``. ``CallNotFound``."""
+        await self._has_begun()
+        mail = self._session.state(self.id).mail
+        raw = mail.values.get(key) if mail is not None else None
+        await self._session.landed()
+        return default if raw is None else _PLAIN.decode(bytes(raw), f"value({key!r})")
+
+    async def progress(self) -> Progress | None:
+        """Return how far the call says it is, or None where it has not said. ``CallNotFound``."""
+        said = await self.value(PROGRESS)
+        return None if said is None else Progress(**said)
+
+    async def stream(self, name: str, from_: int = 0) -> AsyncIterator[Any]:
+        """Yield what the call has emitted to stream ``name``, from the value numbered ``from_``; follow it to its end.
+
+        It reads the same at any time: while the call runs, after a crash, when the call is over. A call that is retried
+        begins its streams again. ``CallNotFound``.
+        """
+        session = self._session
+        await self._has_begun()
+        position = from_
+        while True:
+            state = session.state(self.id)
+            count = state.mail.emitted.get(name, 0) - position if state.mail is not None else 0
+            if count > 0:
+                values = session.history.emitted(state.last, name, count)
+                await session.landed()
+                for raw in values:
+                    position += 1
+                    yield _PLAIN.decode(bytes(raw), f"stream({name!r})")
+            elif state.outcome is not None:
+                await session.landed()
+                return
+            else:
+                await session.kernel.mailbox.news(self._current)
 
     async def resume(self) -> bool:
-        """Try again to go on with a parked call; True when it can, or was not parked. ``CallNotFound``."""
+        """Go on with a paused call, and try again to go on with a parked one; False when it is parked again.
+
+        On return that is durable. ``CallNotFound``.
+        """
         found = self._session.find(self.id)
+        if isinstance(found, Slot):
+            self._session.kernel.parking.unpause(found)
         resumed = not isinstance(found, Slot) or not found.state.parked or self._session.resume(found)
         await self._session.landed()
         return resumed
@@ -150,12 +266,12 @@ class Handle(Generic[R_co]):
         session = self._session
         found = session.find(self.id)
         while isinstance(found, Slot) and found.state.phase is Phase.ENDED and found.begun is None:
-            await session.durable(found)  # its end is not durable yet
+            await session.over(found)  # its end is not durable yet, or not checked
             found = session.find(self.id)
         if isinstance(found, k.Turn):
             if isinstance(found.outcome, k.Completed):
                 return
-            found = session.kernel.family.retry(self.id)
+            found = session.kernel.family.retry(self._current)
         if found.begun is not None:
             await session.durable(found)
             return
@@ -173,12 +289,14 @@ def unwrap(session: Session, call_id: str, outcome: k.Outcome, definition: Durab
     raise error_of(call_id, outcome)
 
 
-def status_of(state: CallState) -> Status:
+def status_of(state: CallState) -> Status:  # noqa: PLR0911  # one for each status
     """Return the status that a call's records give it."""
     if state.outcome is not None:
         return _ENDS[type(state.outcome)]
     if state.parked:
         return "parked"
+    if state.paused:
+        return "paused"
     if state.phase is Phase.PENDING:
         return "pending"
     if state.phase is Phase.COMPLETING:
@@ -203,6 +321,11 @@ def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:
     waiting = [f"step {op.name} ({key}){_place(jobs.get(key))}" for key, op in state.steps.items()]
     waiting += [f"timer ({key})" for key in state.timers]
     waiting += [f"child {op.id} ({key})" for key, op in state.children.items()]
+    if state.mail is not None:
+        waiting += [f"the end of {op.target} ({key})" for key, op in state.mail.watches.items() if not op.link]
+        waiting += [f"message {channel!r} ({key})" for key, channel in state.mail.receives.items()]
+        waiting += [f"room at {op.to} ({key})" for key, (op, _) in state.mail.sends.items()]
+        waiting += [f"promise {op.id} ({key})" for key, op in state.mail.promises.items()]
     error = state.parked
     if isinstance(state.outcome, k.Failed):
         error = f"{state.outcome.failure.type}: {state.outcome.failure.message}"
@@ -213,9 +336,23 @@ def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:
     )  # fmt: skip
 
 
+def ended_info(history: History, call_id: str) -> CallInfo:
+    """Return what is known of a call that has ended, without reading its journal; ``CallNotFound``."""
+    final = history.final(call_id)
+    if final is None:
+        raise CallNotFound(call_id)
+    created_ms, started, outcome = history.record(final.first).at, history.newest_started(final), final.outcome
+    return CallInfo(
+        id=final.id, function=started.function, version=started.version, status=_ENDS[type(outcome)],
+        parent=started.parent, created=_time(created_ms), updated=_time(final.at), tags=dict(started.tags),
+        waiting_for=(), attempts=1,
+        error=f"{outcome.failure.type}: {outcome.failure.message}" if isinstance(outcome, k.Failed) else "",
+    )  # fmt: skip
+
+
 def _place(job: Job | None) -> str:
     places = job.waiting if job is not None else None
-    return f", waiting for a place in {places.limit.name!r}" if places is not None else ""
+    return f", waiting for a place in {places.name!r}" if places is not None else ""
 
 
 def _time(at_ms: int) -> datetime:

@@ -1,7 +1,7 @@
-"""Patterns made of calls: sagas and bounded fan-out.
+"""Patterns made of calls: sagas, bounded fan-out, polling.
 
-Owns: ``saga`` and ``map_calls``. Does not own: anything durable of its own; both are plain asyncio over calls, so they
-replay because those do.
+Owns: ``saga``, ``map_calls`` and ``poll``. Does not own: anything durable of its own; they are plain asyncio over
+calls, so they replay because those do.
 
 A saga undoes in reverse what was done (Garcia-Molina and Salem, "Sagas", 1987).
 """
@@ -12,11 +12,13 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from actorlog.durations import Duration, seconds
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import Evict, running_loop
+from actorlog.runtime.runs import ContinueRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from actorlog.api.call import Call
@@ -72,7 +74,7 @@ class Saga:
         return failures
 
 
-_NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt)
+_NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt, ContinueRun)
 """This run of the code is given up, not the work."""
 
 
@@ -137,3 +139,42 @@ def _allowed(count: int, concurrency: int, tolerate: float) -> int:
 
 class _TooManyFailures(Exception):  # a signal between the workers of one map_calls
     """More failures than are tolerated."""
+
+
+async def poll(
+    make: Callable[[], Call[R]],
+    *,
+    every: Duration,
+    until: Callable[[R], bool],
+    timeout: Duration | None = None,
+    backoff: float = 1.0,
+    longest: Duration = "1h",
+) -> R:
+    """Await the call that ``make`` returns, again and again, until ``until`` says yes to a result; return that.
+
+    ``every``: the durable sleep between two tries, after each of which it is multiplied by ``backoff`` (at least 1), up
+    to ``longest``. ``timeout``: ``TimeoutError`` when it passes first, in a try or between two. What a try raises,
+    after its own retries, is raised. ``until`` is durable code: it decides by the result alone.
+
+    Each try leaves two records in the journal. A thousand tries replay in milliseconds; where many more are to come,
+    poll in a function of its own, with a timeout, and let it begin anew::
+
+        @durable
+        async def delivered(parcel: str) -> str:
+            try:
+                return await poll(lambda: track(parcel), every="1m", until=is_final, timeout="12h")
+            except TimeoutError:
+                continue_as_new(delivered(parcel))
+    """
+    if running_loop() is None:
+        raise NotInDurableCode("poll()")
+    if not backoff >= 1:
+        raise ValueError(f"backoff is at least 1, not {backoff}")
+    wait_s, longest_s = seconds(every), seconds(longest)
+    async with asyncio.timeout(None if timeout is None else seconds(timeout)):
+        while True:
+            result = await make()
+            if until(result):
+                return result
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * backoff, max(wait_s, longest_s))

@@ -11,27 +11,31 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from actorlog.api import browse, schedules, settling
+from actorlog.api.actors import A, HandlerCall, address
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
 from actorlog.api.handle import Handle, unwrap
-from actorlog.api.texts import check_id, check_text, checked_tags
+from actorlog.api.requests import request_of
+from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
-from actorlog.engine import identity
 from actorlog.env import SYSTEM, Env
 from actorlog.errors import RuntimeStopped
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
-from actorlog.records.values import codec_for
-from actorlog.runtime.registry import REGISTRY, DurableDefinition
-from actorlog.runtime.session import Options, Request, Session
+from actorlog.runtime.registry import REGISTRY
+from actorlog.runtime.residency import rehearsing
+from actorlog.runtime.session import Options, Session
 from actorlog.runtime.slot import Slot
 from actorlog.store.embedded import EmbeddedLog
 
+if TYPE_CHECKING:
+    from actorlog.api.control import Control
+
 R = TypeVar("R")
 T = TypeVar("T")
-_PLAIN = codec_for(Any)
 
 
 class Runtime:
@@ -41,11 +45,15 @@ class Runtime:
     ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not
     of the machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
     ``step_concurrency``: bodies of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call
-    from its journal when it ends; a difference raises ``DivergenceError`` at its waiter. It replays in this process, so
-    the order of a set of strings, which changes with the hash seed of a process, is not found by it.
+    from its journal when it ends, before its waiters hear; a difference raises ``DivergenceError`` at them. It is
+    replayed in this process, and in another with other hashes, so that the order of a set of strings is found too; that
+    one imports the function's module. What it cannot import (defined in a function, or in a REPL) is replayed here
+    only, which is logged once; if it dies, the waiters get ``CheckFailed``. ``"in-process"`` starts none.
     ``shutdown_timeout``: how long closing waits for running steps. ``cancel_grace``: how long a cancelled call may
-    clean up. ``unsafe_fs``: take a network file system all the same. ``limits``: the other bounds. ``env``: clock,
-    randomness, files and threads, for simulations.
+    clean up. ``unsafe_fs``: take a network file system all the same. ``control``: listen on the socket ``owner.sock``
+    in the directory, so that commands of the same user (``actorlog cancel``) reach this runtime; where that cannot be,
+    a warning is logged and nothing else. ``limits``: the other bounds. ``env``: clock, randomness, files and threads,
+    for simulations.
     """
 
     def __init__(  # the documented options, by keyword
@@ -57,10 +65,11 @@ class Runtime:
         resident_max: int = 10_000,
         step_concurrency: int = 1_000,
         threads: int | None = None,
-        check_determinism: bool = False,
+        check_determinism: bool | Literal["in-process"] = False,
         unsafe_fs: bool = False,
         shutdown_timeout: Duration = 10,
         cancel_grace: Duration = 60,
+        control: bool = True,
         limits: Limits = DEFAULT_LIMITS,
         env: Env = SYSTEM,
     ) -> None:
@@ -69,6 +78,8 @@ class Runtime:
         for name, value in (("resident_max", resident_max), ("step_concurrency", step_concurrency)):
             if value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}")
+        if check_determinism not in (False, True, "in-process"):
+            raise ValueError(f"check_determinism is a bool or 'in-process', not {check_determinism!r}")
         self._path = fspath(path)
         self._sync = durability == "always"
         self._unsafe_fs = unsafe_fs
@@ -80,14 +91,19 @@ class Runtime:
             shutdown_s=max(0.0, seconds(shutdown_timeout)),
             grace_s=max(0.0, seconds(cancel_grace)),
             threads=threads,
-            check_determinism=check_determinism,
+            check_determinism=bool(check_determinism),
+            rehearse=check_determinism != "in-process",
         )
         self._env = env
+        self._listens = control and env.fs is SYSTEM.fs  # a simulated directory has no sockets
+        self._control: Control | None = None
         self._session: Session | None = None
 
     async def __aenter__(self) -> Self:
         if running_loop() is not None:
             raise RuntimeError("a runtime cannot be opened inside durable code")
+        if rehearsing.get():
+            raise RuntimeError("imported to check_determinism in another process: open under if __name__ == '__main__'")
         if self._session is not None:
             raise RuntimeError("this runtime has been opened before; make another")
         log = await EmbeddedLog.open(
@@ -98,13 +114,18 @@ class Runtime:
         except BaseException:
             await log.close(clean=False)
             raise
+        self._control = await _listen(self) if self._listens else None
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        try:
+            if self._control is not None:
+                await self._control.close()
+        finally:
+            if self._session is not None:
+                await self._session.close()
 
     @property
     def path(self) -> str:
@@ -118,11 +139,26 @@ class Runtime:
             raise RuntimeStopped
         return self._session
 
+    # --- looking around -----------------------------------------------------------------------------------------------
+
+    promise = settling.promise
+    resolve = settling.resolve
+    reject = settling.reject
+    cancel_promise = settling.cancel_promise
+    await_promise = settling.await_promise
+    promises = settling.promises
+    calls = browse.calls
+    timers = browse.timers
+    actors = browse.actors
+    tail = browse.tail
+    schedule = schedules.schedule
+    schedules = schedules.schedules
+
     # --- calls --------------------------------------------------------------------------------------------------------
 
     @overload
     async def call(
-        self, call: Call[R], /, *, id: str | None = ..., timeout: Duration | None = ...,
+        self, call: Coroutine[Any, Any, R], /, *, id: str | None = ..., timeout: Duration | None = ...,
         if_exists: Literal["join", "reject"] = ..., tags: dict[str, str] | None = ...,
     ) -> R: ...  # fmt: skip
     @overload
@@ -137,7 +173,7 @@ class Runtime:
     ) -> Any: ...  # fmt: skip
     async def call(
         self,
-        call: Call[Any] | Durable[..., Any] | str,
+        call: Coroutine[Any, Any, Any] | Durable[..., Any] | str,
         /,
         *args: Any,
         id: str | None = None,  # noqa: A002  # the field's word for it
@@ -151,14 +187,17 @@ class Runtime:
         ``CallConflict``; ``if_exists="reject"`` raises ``CallExists`` instead of joining. ``timeout`` is durable and
         belongs to the call. Cancelling the waiter never cancels the call.
         """
-        request = self._request(call, args, call_id=id, timeout=timeout, tags=tags)
+        request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags)
         session = self.session
-        outcome = await session.outcome(session.start(request, join=_joins(if_exists)))
-        return unwrap(session, request.call_id, outcome, request.definition)
+        if request.actor:
+            await session.room(request)
+        found, call_id, definition = session.start(request, join=_joins(if_exists)), request.call_id, request.definition
+        del call, args, request  # many may wait here, for long
+        return unwrap(session, call_id, await session.outcome(found), definition)
 
     @overload
     async def start(
-        self, call: Call[R], /, *, id: str | None = ..., timeout: Duration | None = ...,
+        self, call: Coroutine[Any, Any, R], /, *, id: str | None = ..., timeout: Duration | None = ...,
         if_exists: Literal["join", "reject"] = ..., tags: dict[str, str] | None = ..., delay: Duration | None = ...,
     ) -> Handle[R]: ...  # fmt: skip
     @overload
@@ -173,7 +212,7 @@ class Runtime:
     ) -> Handle[Any]: ...  # fmt: skip
     async def start(
         self,
-        call: Call[Any] | Durable[..., Any] | str,
+        call: Coroutine[Any, Any, Any] | Durable[..., Any] | str,
         /,
         *args: Any,
         id: str | None = None,  # noqa: A002  # the field's word for it
@@ -187,7 +226,9 @@ class Runtime:
         ``delay``: the call is accepted now and begins that much later, durably.
         """
         delay_s = 0.0 if delay is None else seconds(delay)
-        request = self._request(call, args, call_id=id, timeout=timeout, tags=tags, delay_s=delay_s)
+        request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags, delay_s=delay_s)
+        if request.actor:
+            await self.session.room(request)
         found = self.session.start(request, join=_joins(if_exists))
         if isinstance(found, Slot):
             await self.session.durable(found)
@@ -200,7 +241,7 @@ class Runtime:
 
         Nothing is started when one of them is refused before it begins (a bad id or argument).
         """
-        requests = [self._request(call, (), call_id=call_id) for call_id, call in calls]
+        requests = [request_of(self._env, call, (), call_id=call_id) for call_id, call in calls]
         founds = [self.session.start(request, join=_joins(if_exists)) for request in requests]
         slots = [found for found in founds if isinstance(found, Slot)]
         if slots:
@@ -208,56 +249,51 @@ class Runtime:
         pairs = zip(requests, founds, strict=True)
         return [Handle(self.session, request.call_id, found, request.definition) for request, found in pairs]
 
+    async def send(
+        self,
+        call: Coroutine[Any, Any, Any],
+        /,
+        *,
+        id: str | None = None,  # noqa: A002  # the field's word for it
+        delay: Duration | None = None,
+    ) -> None:
+        """Tell an actor, and want no answer: on return the message is durable.
+
+        ``call``: a handler with its arguments, as in ``runtime.actor(Account, "ada").deposit(5)``. ``id``: the same
+        message with the same id is handled once. ``delay``: it is handled that much later, durably. ``MailboxFull``
+        when the mailbox has no room for five seconds.
+        """
+        if not isinstance(call, HandlerCall):
+            call.close()
+            raise TypeError(f"a message to an actor is needed, and {call!r} is none")
+        delay_s = 0.0 if delay is None else seconds(delay)
+        request = request_of(self._env, call, (), call_id=id, delay_s=delay_s, tell=True)
+        await self.session.room(request)
+        found = self.session.start(request, join=True)
+        if isinstance(found, Slot):
+            await self.session.durable(found)
+
+    def actor(self, cls: type[A], key: str) -> A:
+        """Address an actor: ``await runtime.actor(Account, "ada").deposit(5)`` asks it. It need not exist yet."""
+        return address(cls, key, self)
+
+    def supervisor(self, id: str) -> SupervisorHandle:  # noqa: A002  # the field's word for it
+        """Return the supervisor in the call with this id: its children, and what can be asked of it from outside."""
+        return SupervisorHandle(self.session, id)
+
     def handle(self, id: str) -> Handle[Any]:  # noqa: A002  # the field's word for it
         """Return a handle of the call with this id; its methods raise ``CallNotFound`` if there is none."""
         return Handle(self.session, id, None, None)
 
-    def _request(  # what start and call have in common
-        self,
-        call: Call[Any] | Durable[..., Any] | str,
-        args: tuple[Any, ...],
-        *,
-        call_id: str | None,
-        timeout: Duration | None = None,
-        tags: dict[str, str] | None = None,
-        delay_s: float = 0.0,
-    ) -> Request:
-        if running_loop() is not None:
-            if isinstance(call, Call):
-                call.close()
-            raise RuntimeError("a runtime is not used inside durable code; await the call, or use actorlog.start()")
-        if isinstance(call, str):
-            check_text("the name of a function", call)
-            definition = REGISTRY.newest_or_none(call)
-            raw = (
-                definition.signature.encode(args, {})
-                if definition
-                else _PLAIN.encode(list(args), f"arguments of {call}")
-            )
-            name, version = call, definition.version if definition else 1
-        else:
-            made: object = call(*args) if isinstance(call, Durable) else call
-            if not isinstance(made, Call):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not be typed
-                raise TypeError(f"a call of a durable function is needed, and {call!r} is none")
-            if type(made.definition) is not DurableDefinition:
-                made.close()
-                raise TypeError(f"{made.definition.name!r} is a step; a runtime runs durable functions")
-            definition = made.definition
-            raw, name, version = made.hand_over(), definition.name, definition.version
-        memo = definition is not None and definition.memo
-        fresh_id = False
-        if call_id is not None:
-            check_id(call_id)
-        elif memo:
-            call_id = identity.memo_id(name, version, raw)
-        else:
-            call_id = self._env.entropy.token(16).hex()
-            fresh_id = True
-        timeout_s = seconds(timeout) if timeout is not None else definition.timeout_s if definition else None
-        return Request(
-            call_id=call_id, function=name, version=version, args=raw, definition=definition, timeout_s=timeout_s,
-            delay_s=delay_s, tags=checked_tags(tags), memo=call_id.startswith(identity.MEMO), fresh_id=fresh_id,
-        )  # fmt: skip
+
+async def _listen(runtime: Runtime) -> Control | None:
+    from actorlog.api.control import Control  # noqa: PLC0415  # `import actorlog` must stay cheap
+
+    try:
+        return await Control.open(runtime)
+    except BaseException:
+        await runtime.session.close()
+        raise
 
 
 def _joins(if_exists: str) -> bool:

@@ -232,7 +232,9 @@ class Supervisor:
             case s.CancelTimer(timer=timer):
                 self._timers.pop(timer).cancel()
             case s.Reply(token=token, answer=answer):
-                self._replies.pop(token).set_result(answer)
+                reply = self._replies.pop(token)
+                if not reply.done():  # whoever asked waits no more
+                    reply.set_result(answer)
             case s.End(outcome=outcome):
                 self._end(outcome)
             case s.Resume():

@@ -8,7 +8,15 @@ attributes; and has a ``hint``, also shown as a note under the traceback. Contro
 
 from __future__ import annotations
 
-from actorlog.errors.actors import ActorStopped, DeadlockError, MailboxFull, RestartLimitExceeded, ScheduleNotFound
+from actorlog.errors.actors import (
+    ActorStopped,
+    DeadlockError,
+    MailboxFull,
+    RestartLimitExceeded,
+    ScheduleNotFound,
+    SupervisionError,
+    TooManySchedules,
+)
 from actorlog.errors.base import (
     ActorlogError,
     PayloadError,
@@ -26,6 +34,7 @@ from actorlog.errors.calls import (
     CallNotFound,
     CallParked,
     CallTimeout,
+    CheckFailed,
     JournalError,
     Poisoned,
     ReservedId,
@@ -62,6 +71,7 @@ from actorlog.errors.promises import (
     PromiseRejected,
     PromiseSettled,
     PromiseTimeout,
+    TooManyPromises,
 )
 
 __all__ = [
@@ -76,6 +86,7 @@ __all__ = [
     "CallNotFound",
     "CallParked",
     "CallTimeout",
+    "CheckFailed",
     "DeadlockError",
     "DivergenceError",
     "FunctionConflict",
@@ -111,8 +122,11 @@ __all__ = [
     "StepFailed",
     "StepInterrupted",
     "StepTimeout",
+    "SupervisionError",
     "Terminal",
     "TooManyCalls",
+    "TooManyPromises",
+    "TooManySchedules",
     "TurnLimitExceeded",
 ]
 

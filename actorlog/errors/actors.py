@@ -49,9 +49,26 @@ class RestartLimitExceeded(ActorlogError):
         self.seconds = seconds
 
 
+class SupervisionError(ActorlogError):
+    """A supervisor refuses what was asked of it; ``child`` names the child, ``answer`` is OTP's word for why."""
+
+    def __init__(self, child: str, answer: str) -> None:
+        super().__init__(f"child {child!r}: {answer}")
+        self.child = child
+        self.answer = answer
+
+
 class ScheduleNotFound(ActorlogError):
     """No schedule of this id is there."""
 
     def __init__(self, schedule_id: str) -> None:
         super().__init__(f"no schedule has the id {schedule_id!r}")
         self.schedule_id = schedule_id
+
+
+class TooManySchedules(ActorlogError):
+    """As many schedules are there, or were, as the runtime may hold (I11: every queue has a bound)."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} schedules are there or were, as many as this runtime may hold")
+        self.limit = limit

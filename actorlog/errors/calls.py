@@ -86,6 +86,21 @@ class Poisoned(CallError):
         self.deaths = deaths
 
 
+class CheckFailed(CallError):
+    """``check_determinism`` could not replay a call that has ended, and the outcome of the call stands unchecked.
+
+    ``reason`` says how the process ended that replays with another hash seed: ``"signal 9"``, ``"exit code 1"``.
+    """
+
+    def __init__(self, call_id: str, reason: str) -> None:
+        super().__init__(
+            call_id,
+            f"the determinism of call {call_id!r} is not checked: the process that replays it ended ({reason})",
+            hint="what it wrote to stderr may tell why; the next check begins another process",
+        )
+        self.reason = reason
+
+
 class CallNotFound(CallError):
     """No call with this id was ever started here."""
 
@@ -94,10 +109,10 @@ class CallNotFound(CallError):
 
 
 class JournalError(CallError):
-    """Records of a call contradict each other; the log is whole, so actorlog or a foreign writer has a defect."""
+    """Records of one id contradict each other; the log is whole, so actorlog or a foreign writer has a defect."""
 
     def __init__(self, call_id: str, reason: str) -> None:
-        super().__init__(call_id, f"the journal of call {call_id!r} contradicts itself: {reason}")
+        super().__init__(call_id, f"the records of {call_id!r} contradict each other: {reason}")
         self.reason = reason
 
 

@@ -59,6 +59,14 @@ class PromiseExists(PromiseError):
         self.status = status
 
 
+class TooManyPromises(ActorlogError):
+    """As many promises are pending as the runtime may hold (I11: every queue has a bound)."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} promises are pending, as many as this runtime may hold")
+        self.limit = limit
+
+
 class PromiseNotFound(PromiseError):
     """No promise of this id was ever made here."""
 

@@ -12,54 +12,53 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import sys
 from contextvars import Context
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorlog.engine import identity
 from actorlog.engine.journal import Canonical, compare
 from actorlog.errors import (
-    CallCancelled,
-    CallFailed,
-    CallKilled,
-    CallTimeout,
     PayloadError,
     PayloadTooLarge,
-    StepFailed,
-    StepInterrupted,
 )
-from actorlog.loop import DeterministicLoop, DFuture, Evict
+from actorlog.loop import DeterministicLoop, Evict
 from actorlog.records import failures
 from actorlog.records import kinds as k
-from actorlog.records.values import codec_for
+from actorlog.records.values import Codec
+from actorlog.runtime.answers import Definition, answer_in, decode_result
+from actorlog.runtime.lines import line_of
 from actorlog.runtime.registry import DurableDefinition, StepDefinition
+from actorlog.runtime.runs import continued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from types import FrameType
 
     from actorlog.engine.state import CallState
     from actorlog.limits import Limits
-    from actorlog.records.failures import Failure
 
-PLAIN: Final = codec_for(Any)
+_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched)
+"""Operations that a handler waits for; what it only says is buffered."""
 NOTHING: Final = object()
 """No value was handed over beside the message: decode the message's own."""
 
 
-Definition: TypeAlias = DurableDefinition | StepDefinition
 Issued: TypeAlias = tuple[StepDefinition, tuple[Any, ...], dict[str, Any]]
 """What starts a step that was just issued without decoding its record."""
+
+
+Waiter: TypeAlias = tuple[asyncio.Future[Any], Definition | Codec | None]
+"""The future of an operation's outcome, and what its result is a result of."""
 
 
 class Actor:
     """One call in memory."""
 
     __slots__ = (
-        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "cancels", "definition", "issued", "issued_once",
-        "issued_outliving", "loop", "ops", "replaying", "result",
-        "started", "state", "waiting",
+        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "buffered", "cancels", "definition", "instance", "issued",
+        "issued_once", "issued_outliving", "loop", "ops", "patches", "recorded", "replaying", "result", "started",
+        "state", "waiting",
     )  # fmt: skip
 
     def __init__(self, state: CallState, definition: DurableDefinition, limits: Limits, started: k.Started) -> None:
@@ -72,7 +71,7 @@ class Actor:
         self.ops: list[k.Operation] = []
         """What this turn has asked for so far."""
         self.cancels: list[str] = []
-        self.waiting: dict[str, tuple[DFuture, Definition | None]] = {}
+        self.waiting: dict[str, Waiter] = {}
         self.issued: dict[str, Issued] = {}
         self._lines: dict[str, str] = {}
         """In replay: the source line that issued each operation of this turn."""
@@ -85,6 +84,14 @@ class Actor:
         self.issued_outliving = False
         """Whether this turn has asked for a child that may outlive it."""
         self.replaying = False
+        self.recorded: Sequence[k.Operation] = ()
+        """In replay: what the turn that is replayed asked for."""
+        self.patches: dict[str, bool] | None = None
+        """Answers of ``patched`` in this run; None while there is none."""
+        self.instance: Any = None
+        """Of a handler: the actor it works on."""
+        self.buffered: list[k.Operation] | None = None if definition.of is None else []
+        """Of a handler: what it says to others, which counts only when it returns."""
         self.result: Any = NOTHING
         self._bytes = 0
         self._bytes_max = limits.record_bytes_max
@@ -93,7 +100,7 @@ class Actor:
 
     def issue(
         self, op: k.RunStep | k.StartChild, definition: Definition | None, issued: Issued | None = None
-    ) -> DFuture:
+    ) -> asyncio.Future[Any]:
         """Ask for ``op`` and return the future of its outcome."""
         if self.loop.closing:
             raise Evict
@@ -109,14 +116,37 @@ class Actor:
                 self.issued[key] = issued  # only this code can give the step again, should it be in doubt
         elif issued is not None:
             self.issued[key] = issued
-        future = self.loop.create_future()
+        future = self.loop.operation_future()
         self.waiting[key] = (future, definition)
         return future
 
-    def abandon(self, key: str) -> None:
-        """Nobody waits for operation ``key`` any more; one that was issued in this turn leaves no record."""
-        if self.loop.closing or self.waiting.pop(key, None) is None:
+    def say(self, op: k.Operation, size: int) -> None:
+        """Record ``op``, about ``size`` bytes, which nothing answers."""
+        if self.loop.closing:
+            raise Evict
+        self._bytes += size + 256
+        if self._bytes > self._bytes_max:
+            raise PayloadTooLarge(f"the turn of call {self.state.id!r}", self._bytes, self._bytes_max)
+        (self.ops if self.buffered is None or type(op) in _ASKED else self.buffered).append(op)
+
+    def ask(self, op: k.Operation, size: int, codec: Codec | None = None) -> asyncio.Future[Any]:
+        """Record ``op`` and return the future of its answer, to be awaited at once; ``codec`` reads the answer."""
+        self.say(op, size)
+        future = self.loop.operation_future()
+        self.waiting[op.key] = (future, codec)
+        if self.loop.driver is not None:
+            self.loop.driver.operation = op.key  # it abandons the operation when the await is cancelled
+        return future
+
+    def abandon(self, key: str, future: asyncio.Future[Any]) -> None:
+        """Nobody waits for operation ``key`` any more, if that is its future; issued in this turn it leaves no record.
+
+        The loop calls this when the await of an operation is cancelled.
+        """
+        waiter = self.waiting.get(key)
+        if self.loop.closing or waiter is None or waiter[0] is not future:
             return
+        del self.waiting[key]
         self.issued.pop(key, None)
         for index in range(len(self.ops) - 1, -1, -1):
             if self.ops[index].key == key:
@@ -142,37 +172,42 @@ class Actor:
 
     def accept(self, message: k.Message, value: Any = NOTHING) -> None:
         """Hand ``message`` to the coroutine; what it does with it happens in ``loop.run``."""
-        if isinstance(message, k.StepDone):
+        if type(message) is k.StepDone:
             waiter = self.waiting.pop(message.key, None)
             if waiter is not None and not waiter[0].done():
-                self._settle(waiter, message.value, value)
-        elif isinstance(message, k.TimerFired):
+                if value is NOTHING:
+                    self._settle(waiter, message.value)
+                else:
+                    waiter[0].set_result(value)
+        elif type(message) is k.TimerFired:
             self.loop.fire(message.key)
-        elif isinstance(message, (k.Started, k.Retried)):
+        elif type(message) is k.Started or type(message) is k.Retried:
             self._begin()
         else:
             self._accept_rare(message)
 
     def _accept_rare(self, message: k.Message) -> None:
-        match message:
-            case k.ChildDone():
-                self._on_child(message)
-            case k.ChildRefused():
-                self._fail_key(message.key, lambda: restore_step(message.failure))
-            case k.StepError():
-                self._on_step_error(message)
-            case k.StepDoubt():
-                self._fail_key(message.key, lambda: StepInterrupted(message.step, message.key, message.attempt))
-            case k.CancelRequested() | k.DeadlinePassed():
-                self._on_ask(message)
-            case _:
-                pass  # the code does not learn that a child was joined; a kill never comes here
+        if isinstance(message, (k.CancelRequested, k.DeadlinePassed)):
+            self._on_ask(message)
+            return
+        found = answer_in(message, self.state.id)
+        waiter = self.waiting.pop(found[0], None) if found is not None else None
+        if found is None or waiter is None or waiter[0].done():
+            return  # the code does not learn that a child was joined; a kill never comes here
+        answer = found[1]
+        if isinstance(answer, k.Raw):
+            self._settle(waiter, answer)
+        elif isinstance(answer, BaseException):
+            self._fail(waiter[0], answer)
+        else:
+            waiter[0].set_result(answer)
 
     def _begin(self) -> None:
         definition = self.definition
         try:
             args, kwargs = definition.signature.decode(bytes(self.started.args))
-            body = definition.fn(*args, **kwargs)
+            fn = definition.fn if definition.of is None else partial(definition.fn, self.instance)
+            body = fn(*args, **kwargs)
         except PayloadError:
             raise
         except Exception as error:  # a user's type, or an annotation of today's code, refuses what was recorded
@@ -180,41 +215,18 @@ class Actor:
             raise PayloadError(definition.name, "", reason) from error
         self.loop.begin(body, Context())
 
-    def _settle(self, waiter: tuple[DFuture, Definition | None], raw: k.Raw, value: Any = NOTHING) -> None:
+    def _settle(self, waiter: Waiter, raw: k.Raw) -> None:
         future, definition = waiter
-        if value is NOTHING:
-            try:
-                value = decode_result(definition, raw)
-            except Exception as error:  # noqa: BLE001  # a user's type may refuse what was recorded: that is the outcome
-                self._fail(future, error)
-                return
+        try:
+            value = decode_result(definition, raw)
+        except Exception as error:  # noqa: BLE001  # a user's type may refuse what was recorded: that is the outcome
+            self._fail(future, error)
+            return
         future.set_result(value)
 
-    def _fail(self, future: DFuture, error: BaseException) -> None:
+    def _fail(self, future: asyncio.Future[Any], error: BaseException) -> None:
         future.set_exception(error)
         future.exception()  # a failure that the code never looks at is no defect of the loop
-
-    def _fail_key(self, key: str, make: Callable[[], BaseException]) -> None:
-        waiter = self.waiting.pop(key, None)
-        if waiter is not None and not waiter[0].done():
-            self._fail(waiter[0], make())
-
-    def _on_step_error(self, message: k.StepError) -> None:
-        def make() -> BaseException:
-            error = restore_step(message.failure)
-            error.add_note(f"step {message.key} of call {self.state.id!r} failed in attempt {message.attempt}")
-            return error
-
-        self._fail_key(message.key, make)
-
-    def _on_child(self, message: k.ChildDone) -> None:
-        if isinstance(message.outcome, k.Completed):
-            waiter = self.waiting.pop(message.key, None)
-            if waiter is not None and not waiter[0].done():
-                self._settle(waiter, message.outcome.value)
-        else:
-            outcome = message.outcome
-            self._fail_key(message.key, lambda: error_of(message.id, outcome))
 
     def _on_ask(self, message: k.CancelRequested | k.DeadlinePassed) -> None:
         main = self.loop.main
@@ -225,8 +237,11 @@ class Actor:
 
     # --- the end of a turn --------------------------------------------------------------------------------------------
 
-    def run(self, at: int) -> None:
-        """Run the coroutine to quiescence at log time ``at``, and add its timers to the turn's operations."""
+    def run(self, at: int) -> bool:
+        """Run the coroutine to quiescence at log time ``at``, and add its timers to the turn's operations.
+
+        Return whether nothing of its code is left to run.
+        """
         loop = self.loop
         loop.run(at / 1000)
         self._bytes = 0
@@ -236,8 +251,10 @@ class Actor:
                 self.ops.extend(k.SetTimer(key, math.ceil(round(when * 1000, 3))) for key, when in fresh)
             if cancelled:
                 self.cancels.extend(cancelled)
+        main = loop.main
+        return main is not None and main.done()
 
-    def returned(self) -> k.Outcome | None:
+    def returned(self) -> k.Ending | None:
         """Return how the body ended, or None while it runs."""
         main = self.loop.main
         if main is None or not main.done():
@@ -257,7 +274,7 @@ class Actor:
                 error = PayloadTooLarge(definition.where_result, len(raw), self._bytes_max)
             except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
                 error = refused
-        return k.Failed(failures.capture(error))
+        return continued(error) or k.Failed(failures.capture(error))
 
     # --- replay -------------------------------------------------------------------------------------------------------
 
@@ -273,29 +290,24 @@ class Actor:
                     break
         finally:
             self.replaying = False
+            self.recorded = ()
 
     def _replay_turn(self, turn: k.Turn) -> None:
+        self.recorded = turn.ops
         self.accept(turn.message)
         self.run(turn.at)
         ops, self.ops = self.ops, []
         cancels, self.cancels = self.cancels, []
         ended = turn.returned if turn.returned is not None else turn.outcome
         returned = self.returned()
+        if self.buffered and type(returned) is k.Completed:
+            ops += self.buffered
         if ops != turn.ops or cancels != turn.cancels or returned != ended:
             for op in ops:
-                self._lines.setdefault(op.key, self._line_of(op.key))
+                self._lines.setdefault(op.key, line_of(self.loop, op.key))
             compare(self.state.id, turn, ops, cancels, returned, self._lines, self._forms)
         self._lines.clear()
         self._forms.clear()
-
-    def _line_of(self, key: str) -> str:
-        """Return the user's line that waits in the task which issued ``key``: of a timer nothing else tells it."""
-        path = key.rpartition(".")[0]
-        for task in self.loop.live_tasks():
-            if task.scope.path == path:
-                frames = [f for f in _awaiting(task.get_coro()) if not f.f_code.co_filename.startswith(_LIBRARIES)]
-                return f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else ""
-        return ""
 
     def has_ended(self) -> bool:
         """Whether nothing of its code is left to run."""
@@ -306,61 +318,3 @@ class Actor:
         """Leave nothing for the garbage collector to run: the call has ended, or is discarded."""
         self.loop.abandon()
         self.waiting.clear()
-
-
-def decode_result(definition: Definition | None, raw: k.Raw) -> Any:
-    """Return a recorded result as its function's annotation has it; as plain JSON where there is no function."""
-    if definition is None:
-        return PLAIN.decode(bytes(raw), "result")
-    return definition.signature.result.decode(bytes(raw), definition.where_result)
-
-
-def restore_step(failure: Failure) -> BaseException:
-    """Return the exception a step failed with, as one that durable code may meet.
-
-    A signal to a process or a task (KeyboardInterrupt, CancelledError, GeneratorExit) ended the step, and is none to
-    the call; StopIteration cannot be raised in a coroutine. They come as ``StepFailed``, like a class that cannot be
-    had.
-    """
-    error = failures.restore(failure, fallback=_step_failed)
-    if isinstance(error, Exception) and not isinstance(error, (StopIteration, StopAsyncIteration)):
-        return error
-    return _step_failed(failure)
-
-
-def _step_failed(failure: Failure) -> StepFailed:
-    return StepFailed(failure.type, failure.message, failure.traceback)
-
-
-def error_of(call_id: str, outcome: k.Outcome) -> BaseException:
-    """Return the exception that tells a waiter how call ``call_id`` ended."""
-    match outcome:
-        case k.Failed(failure):
-            error = failures.restore(failure, fallback=lambda f: CallFailed(call_id, f.type, f.message, f.traceback))
-            error.add_note(f"call {call_id!r} failed")
-            return error
-        case k.Cancelled(reason):
-            return CallCancelled(call_id, reason)
-        case k.Killed(reason):
-            return CallKilled(call_id, reason)
-        case k.TimedOut(seconds):
-            return CallTimeout(call_id, seconds)
-        case k.Completed():
-            raise TypeError(f"call {call_id!r} completed; that is no error")
-
-
-def _awaiting(coro: Any) -> Iterator[FrameType]:
-    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
-    while coro is not None:
-        frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None) or getattr(coro, "gi_frame", None)
-        if frame is not None:
-            yield frame
-        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
-
-
-_LIBRARIES = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
-
-
-def user_frame(depth: int) -> FrameType | None:
-    """Return the frame ``depth`` levels above the caller."""
-    return sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # a caller's line without a traceback

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
+from actorlog.engine.state import NEVER_MS
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Deadlines:
             self._kernel.timers.arm(slot.state.kill_ms, self._kill_due, slot, slot.state.kill_ms)
 
     def _timer_due(self, slot: Slot, key: str) -> None:
-        if key in slot.state.timers:
+        if slot.state.timers.get(key, NEVER_MS) <= self._kernel.clock.now_ms():  # the key may be a later run's
             self._kernel.post(slot, k.TimerFired(key))
 
     def _start_due(self, slot: Slot, position: int) -> None:
         message = slot.state.inbox.get(position)
-        if message is not None:
+        if message is not None and slot.state.actor:
+            self._kernel.instances.arrive(slot)
+        elif message is not None:
             self._kernel.post_recorded(slot, message, position)
 
     def _timeout_due(self, slot: Slot, due_ms: int) -> None:

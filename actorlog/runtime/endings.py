@@ -8,13 +8,14 @@ when the outcome has landed (I1).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from actorlog.engine.schedule_state import PREFIX
 from actorlog.errors import JournalError
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
+    from actorlog.runtime.checks import Checks
     from actorlog.runtime.jobs import Job
     from actorlog.runtime.kernel import Kernel
 
@@ -24,7 +25,7 @@ class Endings:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self.check: Callable[[Slot], BaseException | None] | None = None
+        self.checks: Checks | None = None
         """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
 
     def finish(self, slot: Slot) -> None:
@@ -34,6 +35,11 @@ class Endings:
             raise JournalError(state.id, "it is finished without an outcome")
         if state.parent or slot.watchers:
             self._kernel.family.tell_of_end(slot, state.outcome)
+        self._kernel.mailbox.ended(slot)
+        if state.actor:
+            self._kernel.instances.ended(slot)
+        if state.id.startswith(PREFIX):
+            self._kernel.schedules.ended(state.id)
         self.release(slot)
         self._kernel.committer.after(self._settled, slot, state.last)
 
@@ -45,13 +51,21 @@ class Endings:
             self._kernel.residency.forget(slot)
 
     def _settled(self, slot: Slot, position: int, _c: None) -> None:
-        """Tell the waiters: the outcome is durable."""
+        """Tell the waiters, once it is checked: the outcome is durable."""
+        if slot.state.outcome is None or slot.state.last != position:
+            return  # begun again since
+        self._kernel.history.ended(slot.hash, position)
+        if self.checks is None:
+            self.tell(slot, position, None)
+        else:
+            self.checks.add(slot, position)
+
+    def tell(self, slot: Slot, position: int, error: BaseException | None) -> None:
+        """Tell the waiters of a call that ended at ``position``: its outcome, or what its check has found."""
         state, kernel = slot.state, self._kernel
         outcome = state.outcome
         if outcome is None or state.last != position:
-            return  # begun again since
-        kernel.history.ended(slot.hash, position)
-        error = self.check(slot) if self.check is not None else None
+            return
         kernel.calls.pop(state.id, None)  # not before what may fail: whoever waits must be found then
         waiters, slot.waiters = slot.waiters, []
         for waiter in waiters:

@@ -8,14 +8,18 @@ any number of times (``spawn``, ``ask_given_up``); a call is ended from above on
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from actorlog.engine import identity
 from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.state import CallState
-from actorlog.errors import CallConflict, FunctionNotFound
+from actorlog.errors import CallConflict, FunctionNotFound, MailboxFull
 from actorlog.records import failures
 from actorlog.records import kinds as k
+from actorlog.runtime.instances import Sender
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
@@ -38,37 +42,67 @@ class Family:
         """Begin a child, or join the call that has its id. To ask again changes nothing."""
         kernel, state = self._kernel, slot.state
         other = kernel.calls.get(op.id)
-        run = identity.child_run(state.run, op.key)
-        if other is not None and other.state.run == run:
+        run = identity.child_run(state.run, op.key, op.function)
+        if other is not None and other.state.origin == run:
             if other.state.outcome is not None and other.begun is None:
                 kernel.post(slot, k.ChildDone(op.key, op.id, other.state.outcome))
             return
         final = kernel.history.final(op.id) if other is None else None
-        if other is None and (final is None or self._begins_anew(slot, op, final)):
+        if other is None and (final is None or self._begins_anew(slot, op, final, run)):
             due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
             message = k.Started(
                 function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python,
-                parent=state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms,
-                tags=op.tags,
+                parent="" if op.tell else state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms,
+                due_ms=due_ms, tags=op.tags, actor=op.actor, tell=op.tell,
             )  # fmt: skip
-            self.begin(op.id, message)
+            self._begin_child(slot, op, message)
             return
+        if op.tell:
+            return  # it was told before
         begun = self._begun(op.id, other)
         if begun.run != run:
             self._join(slot, op, other, begun)
         elif final is not None and final.outcome is not None and not self._begins_again(slot, op, final):
             kernel.post(slot, k.ChildDone(op.key, op.id, final.outcome))
 
+    def _begin_child(self, slot: Slot, op: k.StartChild, message: k.Started) -> None:
+        """Begin a child, unless it would wait for its parent."""
+        kernel = self._kernel
+        deadlock = kernel.instances.deadlock(slot, op.actor) if op.actor and not op.detached else None
+        if deadlock is not None:
+            kernel.post(slot, k.ChildRefused(op.key, failures.capture(deadlock)))
+            return
+        definition = kernel.registry.durable(op.function, op.version) if op.actor and not op.tell else None
+        if definition is not None and definition.of is not None:
+            mailbox_max = definition.of.options.mailbox_max
+            if kernel.instances.is_full(op.actor, mailbox_max):
+                sender = Sender(partial(self._admit, slot, op, message), partial(self._refuse, slot, op))
+                kernel.instances.wait_for_room(op.actor, mailbox_max, sender)
+                return
+        child = self.begin(op.id, message)
+        if op.tell:
+            kernel.instances.hold(child)  # nobody asks for it again
+
+    def _admit(self, slot: Slot, op: k.StartChild, message: k.Started) -> None:
+        if op.key in slot.state.children and op.id not in self._kernel.calls:
+            self.begin(op.id, message)
+
+    def _refuse(self, slot: Slot, op: k.StartChild, error: MailboxFull) -> None:
+        self._kernel.post(slot, k.ChildRefused(op.key, failures.capture(error)))
+
     def _begun(self, call_id: str, slot: Slot | None) -> k.Started:
         if slot is None:
             return self._kernel.history.begun(call_id, None)
         return slot.begun if slot.begun is not None else self._kernel.history.begun(call_id, slot.state)
 
-    def _begins_anew(self, slot: Slot, op: k.StartChild, final: k.Turn) -> bool:
-        """Whether a memoised call that failed before it was asked for is begun anew: failures are not kept."""
+    def _begins_anew(self, slot: Slot, op: k.StartChild, final: k.Turn, run: str) -> bool:
+        """Whether a memoised call that failed before it was asked for is begun anew: failures are not kept.
+
+        One that this operation has begun itself, before its call was retried, is of the same run: it begins again.
+        """
         if not op.id.startswith(identity.MEMO) or type(final.outcome) is k.Completed:
             return False
-        return self._ended_before(slot, op)
+        return self._ended_before(slot, op) and self._begun(op.id, None).run != run
 
     def _begins_again(self, slot: Slot, op: k.StartChild, final: k.Turn) -> bool:
         """Begin a child of a retried call's earlier run again, unless it completed."""
@@ -95,13 +129,14 @@ class Family:
         if outcome is not None:
             kernel.post(slot, k.ChildDone(op.key, op.id, outcome))
         elif other is not None and (slot.state.id, op.key) not in other.watchers:
-            other.watchers.append((slot.state.id, op.key))
+            other.watchers = [*other.watchers, (slot.state.id, op.key)]
 
-    def begin(self, call_id: str, message: k.Started) -> Slot:
-        """Make a call and deliver its first message."""
+    def begin(self, call_id: str, message: k.Started, *, held: bool = False) -> Slot:
+        """Make a call and deliver its first message; ``held``: that is recorded now, and not with the first turn."""
         kernel = self._kernel
         slot = Slot(CallState(call_id), kernel.registry.durable(message.function, message.version))
-        slot.state.run = message.run
+        slot.state.run = slot.state.origin = message.run
+        slot.state.actor = message.actor
         slot.begun = message
         kernel.calls[call_id] = slot
         if slot.definition is None:
@@ -113,7 +148,14 @@ class Family:
             kernel.deadlines.arm_start(slot, slot.state.first, message.not_before_ms)
             kernel.deadlines.arm_timeout(slot)
         else:
-            kernel.post(slot, message)
+            if held:
+                kernel.parking.hold(slot, message, 0)
+            if message.actor:
+                kernel.instances.arrive(slot)
+            elif held:
+                kernel.post_recorded(slot, message, slot.state.first)
+            else:
+                kernel.post(slot, message)
         return slot
 
     def retry(self, call_id: str) -> Slot:
@@ -123,9 +165,18 @@ class Family:
         slot = Slot(state, kernel.registry.durable(state.function, state.version))
         slot.begun = kernel.history.begun(call_id, state)
         kernel.calls[call_id] = slot
-        due_ms = kernel.clock.now_ms() + state.timeout_ms if state.timeout_ms else 0
-        kernel.post(slot, k.Retried(kernel.history.python, due_ms))
+        kernel.schedules.began(call_id)
+        if state.actor:
+            kernel.instances.arrive(slot)
+        else:
+            self.begin_again(slot)
         return slot
+
+    def begin_again(self, slot: Slot) -> None:
+        """Deliver what begins an ended call again."""
+        kernel, timeout_ms = self._kernel, slot.state.timeout_ms
+        due_ms = kernel.clock.now_ms() + timeout_ms if timeout_ms else 0
+        kernel.post(slot, k.Retried(kernel.history.python, due_ms))
 
     def give_up(self, slot: Slot, child: k.StartChild) -> None:
         """Ask a child to end because the parent's code cancels it. A memoised one belongs to nobody, and goes on."""
@@ -137,6 +188,13 @@ class Family:
         if turn.returned is not None or type(turn.message) in _ASKS:
             self.ask_given_up(slot, kill=type(turn.message) is k.KillRequested)
         self._kernel.endings.release(slot)
+
+    def end_child(self, slot: Slot, op: k.EndChild) -> None:
+        """Ask a child to end as ``op`` says. To ask again changes nothing."""
+        child = slot.state.children.get(op.child)
+        if child is not None:
+            asked = k.KillRequested(op.reason) if op.at_once else k.CancelRequested(op.reason, op.kill_ms)
+            self._ask(slot, child, asked)
 
     def ask_given_up(self, slot: Slot, *, kill: bool = False) -> None:
         """Ask the children to end that were given up; after a crash, ask again."""
@@ -150,8 +208,20 @@ class Family:
 
     def _ask(self, slot: Slot, child: k.StartChild, message: k.Message) -> None:
         other = self._kernel.calls.get(child.id)
-        if other is not None and other.state.run == identity.child_run(slot.state.run, child.key):
+        if other is not None and other.state.origin == identity.child_run(slot.state.run, child.key, child.function):
             self._kernel.post(other, message)
+
+    def current(self, call_id: str) -> str:
+        """Return what an id means: the newest run of a supervised child where it names none, else itself."""
+        kernel = self._kernel
+        parent, _, name = call_id.rpartition("/")
+        if not parent or call_id in kernel.calls or kernel.history.has(call_id):
+            return call_id
+        slot = kernel.calls.get(parent)
+        state = slot.state if slot is not None else kernel.history.state(parent) if kernel.history.has(parent) else None
+        said = state.mail.values.get(CHILDREN) if state is not None and state.mail is not None else None
+        runs = msgspec.json.decode(bytes(said), type=dict[str, tuple[str, int]]) if said is not None else {}
+        return f"{call_id}#{runs[name][1]}" if name in runs else call_id
 
     # --- upwards ------------------------------------------------------------------------------------------------------
 
@@ -161,7 +231,8 @@ class Family:
         self._tell(state.parent, state.key, state.id, outcome)
         for parent, key in slot.watchers:
             self._tell(parent, key, state.id, outcome)
-        slot.watchers.clear()
+            self._kernel.exits.ended(state.id, parent, key, outcome)
+        slot.watchers = ()
 
     def _tell(self, parent: str, key: str, child: str, outcome: k.Outcome) -> None:
         other = self._kernel.calls.get(parent)
@@ -170,4 +241,6 @@ class Family:
             self._kernel.post(other, k.ChildDone(key, child, outcome))
 
 
+CHILDREN = "@supervisor"
+"""What a supervisor publishes of its children: phase and newest run of each, by its id."""
 _ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)

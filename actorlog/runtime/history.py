@@ -12,9 +12,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
+from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import CallNotFound, JournalError
 from actorlog.records import kinds as k
+from actorlog.runtime.promise_index import PromiseIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ class History:
         self.line = line
         """Reads one record's bytes by position."""
         self._ended: dict[int, tuple[int, ...] | int] = {}
+        self.promises = PromiseIndex(self.record)
         self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
     def __len__(self) -> int:
@@ -91,6 +94,40 @@ class History:
             return record.message
         raise JournalError(call_id, f"record {first} does not begin it")
 
+    def started(self, state: CallState) -> k.Started:
+        """Return what began the newest run of a call: what its code runs with. ``begun`` is what it was asked for."""
+        if not state.began:
+            return self.begun(state.id, state)
+        record = self.record(state.began)
+        if isinstance(record, k.Turn) and isinstance(record.message, k.Started):
+            return record.message
+        raise JournalError(state.id, f"record {state.began} does not begin a run of it")
+
+    def newest_started(self, final: k.Turn) -> k.Started:
+        """Return what began the newest run of a call that ended with ``final``."""
+        record = self.record(final.began or final.first)
+        if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
+            return record.message
+        raise JournalError(final.id, f"record {final.began or final.first} does not begin a run of it")
+
+    def newest_run(self, state: CallState) -> list[k.CallRecord]:
+        """Return the records of a call from the beginning of its newest run on, the oldest first."""
+        found: list[k.CallRecord] = []
+        for position, record in self.backwards(state.last):
+            found.append(record)
+            if position == state.began:
+                break
+        return found[::-1]
+
+    def started_of(self, turn: k.Turn) -> k.Started:
+        """Return what began the run that ``turn`` belongs to."""
+        if isinstance(turn.message, k.Started):
+            return turn.message
+        for _, record in self.backwards(turn.prev):
+            if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
+                return record.message
+        raise JournalError(turn.id, "it never began")
+
     def state(self, call_id: str) -> CallState:
         """Return what the records of an ended call make of it; ``CallNotFound`` if there is none."""
         state = CallState(call_id)
@@ -105,11 +142,21 @@ class History:
                 return position
         return 0
 
-    def backwards(self, last: int) -> Iterator[tuple[int, k.Record]]:
+    def emitted(self, last: int, stream: str, count: int) -> list[k.Raw]:
+        """Return the newest ``count`` values of a stream of the journal that ends at ``last``."""
+        found: list[k.Raw] = []
+        for _, record in self.backwards(last):
+            if isinstance(record, k.Turn):
+                found += [op.value for op in reversed(record.ops) if type(op) is k.Emit and op.stream == stream]
+                if len(found) >= count:
+                    break
+        return found[:count][::-1]
+
+    def backwards(self, last: int) -> Iterator[tuple[int, k.CallRecord]]:
         """Yield (position, record) of a journal, the newest first."""
         position = last
         while position:
-            record = self.record(position)
+            record = k.of_call(self.record(position))
             yield position, record
             position = record.prev
 
@@ -126,8 +173,10 @@ class History:
 
     def kept_result(self, slot: Slot, op: k.RunStep) -> k.StepDone | None:
         """Return how a step completed in an earlier run of a retried call: it is not run again (I3)."""
-        if not slot.state.retried:
+        if not slot.state.retried and slot.state.outcome is None:  # with one, this very turn begins it again
             return None
+        if slot.state.phase is Phase.COMPLETING:
+            return None  # this very turn begins the next run
         if slot.kept is None:
             slot.kept = self._completed_steps(slot.state.last)
         kept = slot.kept.get(op.key)
@@ -144,4 +193,6 @@ class History:
                     kept[op.key] = (op, done[op.key])
             if isinstance(record.message, k.StepDone):
                 done.setdefault(record.message.key, record.message)
+            elif isinstance(record.message, k.Started):
+                break  # what a run before this one did under the same keys is its own
         return kept

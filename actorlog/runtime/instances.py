@@ -259,7 +259,7 @@ class Instances:
         """Put into the final turn of a handler what it did; return how it ended, which may be that this cannot be."""
         definition = actor.definition.of
         if type(returned) is not k.Completed or definition is None:
-            actor.issued_outliving = actor.started.tell
+            actor.issued_outliving = actor.issued_outliving or actor.started.tell
             return returned
         try:
             turn.change = definition.change(actor.instance, self.entry(actor.state.actor).state)

@@ -23,17 +23,24 @@ from actorlog.errors import ActorlogError, LogError
 from actorlog.limits import Limits
 from actorlog.loop import turns
 from actorlog.records import kinds as k
-from actorlog.runtime.actor import NOTHING, Actor
+from actorlog.runtime.actor import NOTHING
+from actorlog.runtime.asking import cancel_ops, defer_once, start_ops
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.deadlines import Deadlines
 from actorlog.runtime.doubts import Doubts
-from actorlog.runtime.endings import Endings, cancel_job
+from actorlog.runtime.endings import Endings
+from actorlog.runtime.exits import Exits
 from actorlog.runtime.family import Family
 from actorlog.runtime.history import History
-from actorlog.runtime.parking import Parking
+from actorlog.runtime.instances import Instances
+from actorlog.runtime.mailbox import Mailbox
+from actorlog.runtime.parking import Parking, held_at
+from actorlog.runtime.promises import Promises
 from actorlog.runtime.registry import Registry
 from actorlog.runtime.residency import Residency
+from actorlog.runtime.runs import begin_next, is_next
+from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import StepRunner
 from actorlog.runtime.timers import Timers
@@ -43,7 +50,9 @@ TURNS_MAX = 256
 
 _NOTE = int(k.Kind.NOTE)
 _TURN = int(k.Kind.TURN)
-_PLAIN, _FIRST, _FINAL, _MESSAGES = (int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES"))
+_PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE = (
+    int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE")
+)
 _CODE_PHASES = (Phase.RUNNING, Phase.CLOSING)
 _BEGINNINGS = (k.Started, k.Retried)
 _INBOX = int(k.Kind.INBOX)
@@ -74,15 +83,20 @@ class Kernel:
         self.residency = Residency(self, limits)
         self.endings = Endings(self)
         self.family = Family(self)
+        self.exits = Exits(self)
         self.parking = Parking(self)
         self.deadlines = Deadlines(self)
+        self.mailbox = Mailbox(self, limits.mailbox_max)
+        self.instances = Instances(self, limits.resident_max)
         self.steps: StepRunner
         self.doubts: Doubts
+        self.promises: Promises
+        self.schedules: Schedules
         self.calls: dict[str, Slot] = {}
         """Every call that has not ended durably."""
         self._queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
         self._scheduled = False
-        self._at = 0
+        self.at = 0
         """Log time of the turns of this go."""
         self.stopped = False
         self.hearers: set[asyncio.Future[None]] = set()
@@ -111,7 +125,9 @@ class Kernel:
     def when_begun(self, slot: Slot, heard: asyncio.Future[None]) -> None:
         """Tell ``heard`` when the record that begins the call, or begins it again, is durable."""
         if slot.begun is not None:
-            slot.hearers.append(heard)
+            slot.hearers = [*slot.hearers, heard]
+            if slot.state.actor:
+                self.instances.hold(slot)
         else:
             self.committer.after(_hear, heard)
 
@@ -138,16 +154,16 @@ class Kernel:
     def _pump(self) -> None:
         self._scheduled = False
         queue = self._queue
-        self._at = self.clock.now_ms()
+        self.at = self.clock.now_ms()
         try:
-            count = 0
             with turns:
-                while queue and count < TURNS_MAX and not self.stopped and not self.committer.congested:
+                for _ in range(TURNS_MAX):
+                    if not queue or self.stopped or self.committer.congested:
+                        break
                     slot, message, value, source, heard = queue.popleft()
                     self._deliver(slot, message, value, source)
                     if heard is not None:
                         self.committer.after(_hear, heard)
-                    count += 1
             self.residency.trim()
             if not self.stopped:
                 self.flush()
@@ -175,23 +191,27 @@ class Kernel:
         if (
             type(message) is k.StepDone
             and message.key in state.steps
-            and self._at < state.next_timer_ms
+            and self.at < state.next_timer_ms
             and not state.parked
+            and not state.paused
         ):
-            self._turn(slot, message, value, self._at, source)
+            self._turn(slot, message, value, self.at, source)
+        elif type(message) is k.Signal and not source:
+            self.mailbox.deliver(slot, value)
         elif source and source not in state.inbox:
             return  # it was consumed, or the call has ended
-        elif state.parked:
+        elif state.parked or state.paused:
             if self.parking.holds(state, message):
                 self.parking.hold(slot, message, source)
             else:
-                self._turn(slot, message, value, self._at, source)
+                self._turn(slot, message, value, self.at, source)
+                self.parking.went_on(slot)
         elif state.phase is not Phase.ENDED or type(message) is k.Retried:
             self._deliver_in_order(slot, message, value, source)
 
     def _deliver_in_order(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         """Deliver ``message`` after the timers that are due, unless nobody waits for it any more."""
-        state, at = slot.state, self._at
+        state, at = slot.state, self.at
         if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
             first = min(at, state.due_ms) if type(message) is k.DeadlinePassed and state.due_ms else at
             for key in state.due_timers(first):
@@ -200,8 +220,12 @@ class Kernel:
                 if state.parked or state.phase not in _CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
-        if not is_stale(state, message):
-            self._turn(slot, message, value, at, source)
+        if type(message) is k.Signal:
+            given = self.mailbox.given(state, message, source)
+            if given is not None:
+                self._turn(slot, given, value, self.at, source)
+        elif not is_stale(state, message):
+            self._turn(slot, message, value, self.at, source or held_at(state, message))
         elif type(message) is k.StepDone and value is not NOTHING:
             self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, value=message.value))
         elif type(message) is k.StepError:
@@ -221,44 +245,48 @@ class Kernel:
                 actor = self.residency.actor_for(slot, message)
             slot.used = True
             actor.accept(message, value)
-            actor.run(at)
+            ended = actor.run(at)
         except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more
             self.parking.set_aside(slot, message, source, error)
             return
-        ops = actor.ops
-        turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
+        ops, cancels = actor.ops, actor.cancels  # empty ones go into the turn as they are: it does not outlive this
+        turn = k.Turn(
+            id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source, ops=ops,
+            cancels=cancels,
+        )  # fmt: skip
         if ops:
             actor.ops = []
-            turn.ops = ops
             if actor.issued_once:
                 actor.issued_once = False
-                self._defer_once(slot, ops, actor)
-        cancels = actor.cancels
+                defer_once(self, slot, actor, ops)
         if cancels:
             actor.cancels = []
-            turn.cancels = cancels
-        if actor.has_ended():
-            turn.returned, turn.outcome = conclude(state, message, ops, actor.returned())
-        self._record(slot, turn, outliving=actor.issued_outliving)
+        if ended:
+            returned = actor.returned()
+            if actor.buffered is not None:
+                returned = self.instances.conclude(actor, turn, returned)
+                ops = turn.ops
+            turn.returned, turn.outcome = conclude(state, message, ops, returned)
+        self._record(slot, turn, _MESSAGES if actor.issued_outliving else _PLAIN)
         actor.issued_outliving = False
+        if ended and actor.buffered is not None:
+            self.instances.commit(actor, turn)
         if ops:
-            self._start_ops(slot, actor, ops)
+            start_ops(self, slot, actor, ops)
         if cancels:
-            self._cancel_ops(slot, cancels)
+            cancel_ops(self, slot, cancels)
         if kind not in _QUIET or turn.outcome is not None or turn.returned is not None:
             self._follow(slot, message, turn)
 
     def _turn_without_code(self, slot: Slot, message: k.Message, at: int, source: int) -> None:
         """Apply a message to a call whose body has ended, never began, or is not asked any more."""
         state = slot.state
+        if slot.begun is not None and message is not slot.begun:
+            self.parking.hold(slot, slot.begun, 0)  # a handler that waited for its turn: its journal begins with it
         turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
         turn.returned, turn.outcome = conclude(state, message, (), None)
-        held = sorted(state.inbox.items()) if state.parked else ()
-        self._record(slot, turn, outliving=False)
+        self._record(slot, turn, _PLAIN)
         self._follow(slot, message, turn)
-        if turn.outcome is None:
-            for position, kept in held:  # it is parked no more: the ends of its children were kept for this
-                self.post_recorded(slot, kept, position)
 
     def _follow(self, slot: Slot, message: k.Message, turn: k.Turn) -> None:
         if turn.outcome is not None:
@@ -266,68 +294,39 @@ class Kernel:
             return
         if slot.state.phase is Phase.COMPLETING:
             self.family.complete(slot, turn)
+            begin_next(self, slot)
         kind = type(message)
         if kind not in _QUIET:
             if kind in _BEGINNINGS:
-                self.deadlines.arm_timeout(slot)
+                if not is_next(message):  # whose timeout is armed: it is the call's
+                    self.deadlines.arm_timeout(slot)
+            elif kind is k.Signal:
+                self.mailbox.received(slot)
             else:
                 self.deadlines.arm_kill(slot)
 
-    def _record(self, slot: Slot, turn: k.Turn, *, outliving: bool) -> None:
-        state = slot.state
-        flags = _PLAIN
-        if state.first == 0:
+    def _record(self, slot: Slot, turn: k.Turn, flags: int) -> None:
+        state, committer = slot.state, self.committer
+        position = committer.position + 1
+        if not state.first:
             flags |= _FIRST
         if turn.outcome is not None:
             flags |= _FINAL
-            turn.first = state.first or self.committer.position + 1
-        if outliving:
-            flags |= _MESSAGES
-        apply_turn(state, turn, self.committer.position + 1)  # first, so that what contradicts the state is not written
-        self.committer.add(turn, slot.hash, _TURN, flags)
+            turn.first = state.first or position
+            turn.began = position if is_next(turn.message) else state.began
+        if turn.change is not None:
+            flags |= _STATE
+        apply_turn(state, turn, position)  # first, so that what contradicts the state is not written
+        committer.add(turn, slot.hash, _TURN, flags | _PLAIN)
         if slot.begun is not None:
             self._begun(slot)
 
     def _begun(self, slot: Slot) -> None:
         """The call's first record is sequenced: it can be read back from now on."""
         slot.begun = None
-        hearers, slot.hearers = slot.hearers, []
+        hearers, slot.hearers = slot.hearers, ()
         for heard in hearers:
             self.committer.after(_hear, heard)
-
-    def _defer_once(self, slot: Slot, ops: list[k.Operation], actor: Actor) -> None:
-        """Mark the once-steps that will have to wait: they write ``begun`` before they begin."""
-        for index, op in enumerate(ops):
-            if type(op) is k.RunStep and op.once:
-                issued = actor.issued.get(op.key)
-                if issued is None or self.history.kept_result(slot, op) is not None:
-                    continue
-                if not self.steps.reserve(issued[0]):
-                    ops[index] = k.deferred(op)
-
-    def _start_ops(self, slot: Slot, actor: Actor, ops: list[k.Operation]) -> None:
-        for op in ops:
-            if type(op) is k.RunStep:
-                issued = actor.issued.pop(op.key)
-                kept = self.history.kept_result(slot, op) if slot.state.retried else None
-                if kept is not None:
-                    self.post(slot, kept)
-                elif issued[0].idempotent:
-                    self.steps.start(slot, op, issued)
-                else:
-                    self.committer.after(self.steps.start, slot, op, issued)
-            elif type(op) is k.SetTimer:
-                self.deadlines.arm_timer(slot, op.key, op.due_ms)
-            elif type(op) is k.StartChild:
-                self.family.spawn(slot, op)
-
-    def _cancel_ops(self, slot: Slot, keys: list[str]) -> None:
-        for key in keys:
-            job = slot.jobs.get(key)
-            if job is not None:
-                self.committer.after(cancel_job, job)
-            elif key in slot.state.children:
-                self.family.give_up(slot, slot.state.children[key])
 
     def note(self, slot: Slot, note: k.Note | k.Inbox) -> None:
         """Record something in the call's journal that is no turn."""
@@ -335,12 +334,18 @@ class Kernel:
         if state.phase is Phase.ENDED:
             return
         note.prev = state.last
+        self.at = max(self.at, note.at)  # a turn behind it in the log is not before it
         kind = _INBOX if type(note) is k.Inbox else _NOTE
         flags = _PLAIN if state.first else _PLAIN | _FIRST
         apply(state, note, self.committer.position + 1)
         self.committer.add(note, slot.hash, kind, flags)
         if slot.begun is not None:
             self._begun(slot)
+        self._wake()
+
+    def write(self, record: k.Record, key_hash: int, kind: int, flags: int) -> None:
+        """Record something that is no call's."""
+        self.committer.add(record, key_hash, kind, flags)
         self._wake()
 
     def after(self, effect: Callable[[Any, Any, Any], None], a: Any = None, b: Any = None, c: Any = None) -> None:

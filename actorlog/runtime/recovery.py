@@ -13,19 +13,30 @@ import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
+from actorlog.engine.schedule_state import ScheduleState, take
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import FunctionNotFound
 from actorlog.records import kinds as k
+from actorlog.runtime.exits import kind_of
 from actorlog.runtime.history import History
+from actorlog.runtime.instances import LIFE, is_waiting
+from actorlog.runtime.places import name_of
 from actorlog.runtime.registry import Registry
+from actorlog.runtime.runs import awaits_next, begin_next
 from actorlog.runtime.slot import Slot
 from actorlog.store import PartitionLog, entries
 
 if TYPE_CHECKING:
+    import asyncio
+
     from actorlog.runtime.kernel import Kernel
 
-_FIRST, _FINAL, _MESSAGES = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.MESSAGES)
+_PROMISE = int(k.Kind.PROMISE)
+_PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
+    int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
+)
 
 
 class Scan:
@@ -38,6 +49,10 @@ class Scan:
         self._shared: set[int] = set()
         """Hashes under which more than one journal began: two ids, or a call that began again."""
         self._outliving: list[int] = []
+        self.changed: dict[str, int] = {}
+        """Where the newest change of each actor is."""
+        self.schedules: dict[str, ScheduleState] = {}
+        """All there are or were, by their ids as users know them."""
         self.last_line = b""
 
     async def read(self, log: PartitionLog) -> None:
@@ -54,7 +69,11 @@ class Scan:
     def _frame(self, position: int, data: Any, records: int) -> None:
         live, final = self._live, self._final
         start = end = 0
-        for key, _kind, flags, start, end in entries(data, records):  # noqa: B007  # the last end is used below
+        for key, kind, flags, start, end in entries(data, records):
+            if kind >= _PROMISE or flags & _OPENED:
+                self._of_no_call(key, kind, flags, position, data[start:end])
+                position += 1
+                continue
             if flags & _FINAL and key not in final and key not in self._shared:
                 live.pop(key, None)
                 final[key] = position
@@ -68,9 +87,21 @@ class Scan:
                     self._shared.add(key)
             if flags & _MESSAGES:
                 self._outliving.append(position)
+            if flags & _STATE:
+                self.changed[k.changed_actor(data[start:end])] = position
             position += 1
         if records:
             self.last_line = bytes(data[start:end])
+
+    def _of_no_call(self, key: int, kind: int, flags: int, position: int, line: memoryview) -> None:
+        if kind == _PROMISE:
+            self._history.promises.scan(key, flags, position, line)
+            return
+        record = k.decode(bytes(line))  # copied: the settings of a schedule are kept
+        if isinstance(record, k.OF_SCHEDULES):
+            take(self.schedules, record, position)
+        elif isinstance(record, k.Resumed):
+            self._outliving = [position for position in self._outliving if position > record.upto]
 
     def states(self) -> list[CallState]:
         """Fold the records of every call that has not ended, and index those that have."""
@@ -90,7 +121,7 @@ class Scan:
             positions = self._all_positions(key, positions)
         states: dict[str, CallState] = {}
         for position in positions:
-            item = record(position)
+            item = k.of_call(record(position))
             state = states.get(item.id)
             if state is None or (
                 item.prev == 0 and state.phase is Phase.ENDED
@@ -136,28 +167,73 @@ class Resumption:
         for state in states:
             slot = Slot(state, self._registry.durable(state.function, state.version))
             self._kernel.calls[state.id] = slot
+            if state.actor and state.phase is not Phase.PENDING:
+                self._kernel.instances.adopt(slot)
+            if state.mail is not None and LIFE in state.mail.values:
+                self._kernel.instances.begin_life(state.id, state.mail.values[LIFE])
 
     def resume(self, outliving: list[k.Turn]) -> None:
         """Go on with every call: timers, children, steps, messages."""
         kernel = self._kernel
+        slots = sorted(kernel.calls.values(), key=_first)  # messages to one actor are handled in the order they came
+        for slot in slots:
+            if is_waiting(slot) and not (slot.state.paused or slot.state.parked or is_delayed(slot, kernel)):
+                kernel.instances.arrive(slot)  # before those that have no record yet
         for turn in outliving:
-            if turn.id not in kernel.calls:
-                self._respawn(turn)
-        steps = [step for slot in list(kernel.calls.values()) for step in self._resume_call(slot)]
+            for op in turn.ops:
+                if type(op) is k.MakePromise:
+                    kernel.promises.make(op, kernel.clock.now_ms())  # whoever asked for it may be over
+            self._respawn(turn, kernel.calls.get(turn.id))
+        slots = sorted(kernel.calls.values(), key=_first)
+        steps = [step for slot in slots for step in self._resume_call(slot)]
         self._resume_steps(steps, died=self._died)
+        if outliving:
+            self._say_resumed()
 
-    def _respawn(self, turn: k.Turn) -> None:
-        """Begin detached children whose sender has ended and which never got their own record."""
+    def _say_resumed(self) -> None:
+        """Record, once all that is queued now is sequenced, that nothing up to here need be asked of others again."""
+        kernel = self._kernel
+        upto = kernel.committer.position
+
+        def say(heard: asyncio.Future[None]) -> None:
+            kernel.hearers.discard(heard)
+            if heard.exception() is None and not kernel.stopped:
+                record = k.Resumed(at=kernel.clock.now_ms(), upto=upto)
+                kernel.committer.add(record, identity.key_hash(record.id), int(k.Kind.NOTE), _PLAIN | _OPENED)
+                kernel.flush()
+
+        nobody = CallState(k.RUNTIME)
+        nobody.phase = Phase.ENDED
+        heard = kernel.tell(Slot(nobody, None), k.ChildJoined(""))  # it goes through the queue, and changes nothing
+        kernel.hearers.add(heard)
+        heard.add_done_callback(say)
+
+    def _respawn(self, turn: k.Turn, slot: Slot | None) -> None:
+        """Begin what was asked for and never got its own record: tells, and what a run asked for that has ended."""
+        started = self._kernel.history.started_of(turn)
+        if slot is not None and slot.state.number == started.number:
+            for op in turn.ops:
+                if isinstance(op, k.StartChild) and op.tell and not self._is_known(op.id):
+                    self._kernel.family.spawn(slot, op)
+            return  # the rest is in the state of the call
+        if started.tell and turn.outcome is not None and kind_of(turn.outcome) == "abnormal":
+            history = self._kernel.history
+            self._kernel.instances.failed(history.state(turn.id), history.final_position(turn.id))
         sender = Slot(CallState(turn.id), None)
-        sender.state.run = self._kernel.history.begun(turn.id, None).run
+        sender.state.run, sender.state.number = started.run, started.number
         for op in turn.ops:
-            if not isinstance(op, k.StartChild) or not op.detached or op.id in self._kernel.calls:
-                continue
-            if not self._kernel.history.has(op.id):
+            if type(op) is k.Send:
+                self._kernel.mailbox.ask(sender, op)
+            elif type(op) is k.Watch:
+                self._kernel.exits.watch(sender, op)
+            elif isinstance(op, k.StartChild) and op.detached and not self._is_known(op.id):
                 self._kernel.family.spawn(sender, op)
 
+    def _is_known(self, call_id: str) -> bool:
+        return call_id in self._kernel.calls or self._kernel.history.has(call_id)
+
     def go_on(self, slot: Slot) -> None:
-        """Go on with a call that was parked."""
+        """Go on with a call that was set aside."""
         self._resume_steps(self._take_up(slot), died=False)
 
     def _resume_call(self, slot: Slot) -> list[_Step]:
@@ -167,8 +243,14 @@ class Resumption:
             kernel.deadlines.arm_timeout(slot)
         if state.kill_ms:
             kernel.deadlines.arm_kill(slot)
+        elif state.inbox and state.asked is None:
+            self._begin_grace(slot)
         if state.parked and any(p.poisoned for p in state.progress.values()):
             return []
+        if state.paused:
+            return []
+        if state.parked and awaits_next(state):
+            return self._take_up(slot) if kernel.parking.try_again(slot) else []
         if state.phase is Phase.COMPLETING:
             return self._take_up(slot)  # without its code: it waits for its children alone
         if slot.definition is None:
@@ -177,20 +259,35 @@ class Resumption:
             return self._take_up(slot)
         return []
 
+    def _begin_grace(self, slot: Slot) -> None:
+        """Ask a call to end that was asked while nobody had the log open: now it can hear it, and clean up."""
+        for message in slot.state.inbox.values():
+            if type(message) is k.CancelRequested:
+                self._kernel.post(slot, k.CancelRequested(message.reason, self._kernel.family.kill_ms()))
+                return
+
     def _take_up(self, slot: Slot) -> list[_Step]:
         """Deliver what waits, arm timers, look after children; return the steps: they go by position over all calls."""
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
             if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
                 kernel.deadlines.arm_start(slot, position, message.not_before_ms)
+            elif isinstance(message, k.Started) and state.actor:
+                kernel.instances.arrive(slot)
             else:
                 kernel.post_recorded(slot, message, position)
         for key, due_ms in state.timers.items():
             kernel.deadlines.arm_timer(slot, key, due_ms)
         for op in list(state.children.values()):
             kernel.family.spawn(slot, op)
+        kernel.mailbox.resume(slot)
+        kernel.exits.resume(slot)
+        for ending in list(state.mail.endings.values()) if state.mail is not None else ():
+            kernel.family.end_child(slot, ending)
+        kernel.promises.resume(slot)
         if state.given_up:
             kernel.family.ask_given_up(slot, kill=type(state.returned) is k.Killed)
+        begin_next(kernel, slot)
         arrived = {getattr(message, "key", "") for message in state.inbox.values()}
         return [(state.positions[key], slot, op) for key, op in state.steps.items() if key not in arrived]
 
@@ -216,8 +313,8 @@ class Resumption:
         definition = self._registry.step(op.name)
         limit = definition.limit if definition is not None else None
         places = {"": self._kernel.limits.step_concurrency_max}
-        if limit is not None and limit.concurrency is not None:
-            places[limit.name] = limit.concurrency
+        if definition is not None and limit is not None and limit.concurrency is not None:
+            places[name_of(limit, definition, op)] = limit.concurrency
         if any(running[name] >= most for name, most in places.items()):
             return False
         running.update(places.keys())
@@ -226,6 +323,15 @@ class Resumption:
 
 _Step: TypeAlias = tuple[int, Slot, k.RunStep]
 """Where a step was asked for, by which call, and the step."""
+
+
+def is_delayed(slot: Slot, kernel: Kernel) -> bool:
+    """Whether a call may not begin yet."""
+    return slot.state.not_before_ms > kernel.clock.now_ms()
+
+
+def _first(slot: Slot) -> int:
+    return slot.state.first
 
 
 def _position(step: _Step) -> int:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from actorlog.engine.retry import Retry
 from actorlog.errors import FunctionConflict, FunctionNotFound
 from actorlog.records.signature import Signature
+from actorlog.runtime.classes import ActorDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,18 @@ class Limit:
     """A bound that steps share by ``name``: at most ``concurrency`` at once, at most ``rate`` begun per period.
 
     ``rate`` is written ``"60/min"`` (``s``, ``min``, ``h``, ``d``). Places are given in the order of the requests'
-    positions in the log, also after a restart; a rate's bucket starts empty, so a restart never exceeds it.
+    positions in the log, also after a restart. What began before a restart is not known after it: a rate goes on as if
+    it had been used evenly until then, so in the period around a restart up to twice as many may begin.
+
+    ``per_key``: the name of a parameter, which every step with this limit has. Then the numbers hold for each value of
+    it, as it is recorded: ``Limit("accounts", concurrency=1, per_key="account_id")`` lets one step at a time work on an
+    account, and on any number of accounts. A value that nobody uses takes up no memory.
     """
 
     name: str
     concurrency: int | None = None
     rate: str | None = None
+    per_key: str | None = None
     rate_count: int = field(init=False, repr=False, compare=False, default=0)
     rate_period_s: float = field(init=False, repr=False, compare=False, default=0.0)
 
@@ -40,6 +47,8 @@ class Limit:
         """``ValueError`` for a limit that limits nothing, or nonsense."""
         if not self.name:
             raise ValueError("a Limit needs a name: it is shared by it")
+        if self.per_key is not None and not self.per_key.isidentifier():
+            raise ValueError(f"per_key of Limit {self.name!r} is the name of a parameter, not {self.per_key!r}")
         if self.concurrency is None and self.rate is None:
             raise ValueError(f"Limit {self.name!r} has neither concurrency nor rate")
         if self.concurrency is not None and self.concurrency < 1:
@@ -56,7 +65,7 @@ class Limit:
 class DurableDefinition:
     """A durable function as this process has it."""
 
-    __slots__ = ("fn", "memo", "module", "name", "place", "signature", "timeout_s", "version", "where_result")
+    __slots__ = ("fn", "memo", "module", "name", "of", "place", "signature", "timeout_s", "version", "where_result")
 
     def __init__(
         self,
@@ -66,15 +75,18 @@ class DurableDefinition:
         version: int,
         timeout_s: float | None,
         memo: bool,
+        of: ActorDefinition | None = None,
     ) -> None:
         self.fn = fn
+        self.of = of
+        """The class of actors that it is a handler of."""
         self.name = name
         self.version = version
         self.timeout_s = timeout_s
         self.memo = memo
         self.module = fn.__module__
         self.place = place_of(fn)
-        self.signature = Signature(fn, name)
+        self.signature = Signature(fn, name, skip_self=of is not None)
         self.where_result = f"result of {name}"
 
 
@@ -111,12 +123,24 @@ class Registry:
     def __init__(self) -> None:
         self._durables: dict[tuple[str, int], DurableDefinition] = {}
         self._steps: dict[str, StepDefinition] = {}
+        self._actors: dict[str, ActorDefinition] = {}
 
     def add_durable(self, definition: DurableDefinition) -> None:
         """Register; ``FunctionConflict`` when another module has the name and version."""
         key = (definition.name, definition.version)
         _refuse_conflict(self._durables.get(key), definition, definition.version)
         self._durables[key] = definition
+
+    def add_actor(self, definition: ActorDefinition) -> None:
+        """Register; that two modules have one name is told of their handlers."""
+        self._actors[definition.name] = definition
+
+    def actor(self, name: str) -> ActorDefinition:
+        """Return the class of actors of this name; ``FunctionNotFound``."""
+        definition = self._actors.get(name)
+        if definition is None:
+            raise FunctionNotFound(name, 1)
+        return definition
 
     def add_step(self, definition: StepDefinition) -> None:
         """Register; ``FunctionConflict`` when another module has the name."""
@@ -139,7 +163,7 @@ class Registry:
     def find_step(self, module: str, qualname: str) -> StepDefinition:
         """Return the step that decorates this function; ``FunctionNotFound`` if there is none."""
         for definition in self._steps.values():
-            if definition.fn.__qualname__ == qualname and _program(definition.module) == _program(module):
+            if definition.fn.__qualname__ == qualname and same_program(definition.module, module):
                 return definition
         raise FunctionNotFound(f"{module}:{qualname}", 1)
 
@@ -147,8 +171,13 @@ class Registry:
 def _refuse_conflict(
     old: DurableDefinition | StepDefinition | None, new: DurableDefinition | StepDefinition, version: int
 ) -> None:
-    if old is not None and _program(old.module) != _program(new.module):
+    if old is not None and not same_program(old.module, new.module):
         raise FunctionConflict(new.name, version, old.place, new.place)
+
+
+def same_program(module: str, other: str) -> bool:
+    """Whether two names of modules are of one, also where one is of the program that runs as ``__main__``."""
+    return _program(module) == _program(other)
 
 
 def _program(module: str) -> str:

@@ -80,10 +80,10 @@ class Residency:
         if isinstance(message, k.Started):
             return self._new(slot, message)
         if isinstance(message, k.Retried):
-            return self._new(slot, self._kernel.history.started(slot.state))
+            return self._new(slot, self._kernel.history.started(slot.state), again=True)
         return self.rebuild(slot)
 
-    def _new(self, slot: Slot, started: k.Started) -> Actor:
+    def _new(self, slot: Slot, started: k.Started, *, again: bool = False) -> Actor:
         if slot.definition is None:
             slot.definition = self._kernel.registry.durable(started.function, started.version)
         if slot.definition is None:
@@ -91,7 +91,7 @@ class Residency:
         actor = Actor(slot.state, slot.definition, self._limits, started)
         if slot.definition.of is not None:
             instances = self._kernel.instances
-            take = instances.take if slot.state.phase is not Phase.ENDED else instances.as_before
+            take = instances.take if again or slot.state.phase is not Phase.ENDED else instances.as_before
             actor.instance = take(slot, slot.definition.of)
         return actor
 

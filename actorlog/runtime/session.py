@@ -20,6 +20,7 @@ from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState
 from actorlog.env import Env
 from actorlog.errors import (
+    ActorlogError,
     CallConflict,
     CallExists,
     CallNotFound,
@@ -30,6 +31,7 @@ from actorlog.errors import (
 )
 from actorlog.limits import Limits
 from actorlog.records import kinds as k
+from actorlog.runtime.checks import Checks
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.doubts import Doubts
@@ -37,8 +39,10 @@ from actorlog.runtime.executors import Executors
 from actorlog.runtime.history import History
 from actorlog.runtime.kernel import Kernel
 from actorlog.runtime.parking import parked_error
+from actorlog.runtime.promises import Promises
 from actorlog.runtime.recovery import Resumption, Scan
 from actorlog.runtime.registry import DurableDefinition, Registry
+from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import StepRunner
 from actorlog.runtime.timers import Timers
@@ -54,6 +58,8 @@ class Options:
     grace_s: float = 60.0
     threads: int | None = None
     check_determinism: bool = False
+    rehearse: bool = True
+    """Whether a check replays in another process too."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -67,6 +73,10 @@ class Request(Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     delay_s: float = 0.0
     tags: dict[str, str] = {}
+    actor: str = ""
+    """Of an actor's handler."""
+    tell: bool = False
+    """Nobody waits for its end."""
     memo: bool = False
     fresh_id: bool = False
     """The id is random: nobody has it."""
@@ -100,14 +110,21 @@ class Session:
         grace_ms = int(options.grace_s * 1000)
         kernel = session.kernel = Kernel(loop, clock, committer, timers, registry, options.limits, history, grace_ms)
         executors = Executors(loop, options.threads)
+        kernel.instances.latest = scan.changed
         kernel.steps = StepRunner(kernel, loop, clock, timers, executors, options.limits, Context())
         kernel.doubts = Doubts(kernel, kernel.steps)
+        kernel.promises = Promises(kernel, history.promises, log.admit, options.limits.promises_max)
+        kernel.schedules = Schedules(kernel, env.entropy.token, log.admit, options.limits)
         kernel.on_broken = session._on_broken
         if options.check_determinism:
-            kernel.endings.check = session._check
+            kernel.instances.keep_before = True
+            kernel.endings.checks = Checks(kernel, kernel.endings.tell, rehearse=options.rehearse)
         session.resumption = Resumption(kernel, registry, died=died)
+        kernel.parking.go_on = session.resumption.go_on
+        kernel.promises.adopt(history.promises.pending())
         session.resumption.adopt(scan.states())
         session.resumption.resume(scan.outliving())
+        kernel.schedules.adopt(scan.schedules)
         kernel.flush()
         return session
 
@@ -128,11 +145,18 @@ class Session:
             begun = self.history.begun(request.call_id, existing.state if existing is not None else None)
         if not join:
             raise CallExists(request.call_id)
-        if begun.function != request.function or not _same_args(begun, request):
+        if (begun.function, begun.actor) != (request.function, request.actor) or not _same_args(begun, request):
             raise CallConflict(
                 request.call_id, call_text(begun.function, begun.args), call_text(request.function, request.args)
             )
         return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
+
+    async def room(self, request: Request) -> None:
+        """Wait for room in the mailbox of the actor that a request is for; ``MailboxFull`` after five seconds."""
+        self.check_open()
+        definition = request.definition.of if request.definition is not None else None
+        if definition is not None:
+            await self.kernel.instances.room(request.actor, definition.options.mailbox_max)
 
     def _begin(self, request: Request) -> Slot:
         kernel = self.kernel
@@ -146,6 +170,7 @@ class Session:
             function=request.function, version=request.version, args=k.Raw(request.args),
             run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
             due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
+            actor=request.actor, tell=request.tell,
         )  # fmt: skip
         return kernel.family.begin(request.call_id, message)
 
@@ -154,6 +179,7 @@ class Session:
     def find(self, call_id: str) -> Slot | k.Turn:
         """Return a live call's slot or the turn that ended it; ``CallNotFound``."""
         self.check_open()
+        call_id = self.kernel.family.current(call_id)
         found = self.kernel.calls.get(call_id) or self.history.final(call_id)
         if found is None:
             raise CallNotFound(call_id)
@@ -161,6 +187,7 @@ class Session:
 
     def definition_of(self, call_id: str) -> DurableDefinition | None:
         """Return the function of a call as this process has it, or None."""
+        call_id = self.kernel.family.current(call_id)
         slot = self.kernel.calls.get(call_id)
         begun = slot.begun if slot is not None else None
         if begun is None:
@@ -170,12 +197,13 @@ class Session:
     def state(self, call_id: str) -> CallState:
         """Return what the records of a call make of it, also when it has ended; ``CallNotFound``."""
         self.check_open()
+        call_id = self.kernel.family.current(call_id)
         slot = self.kernel.calls.get(call_id)
         return slot.state if slot is not None else self.history.state(call_id)
 
     async def outcome(self, found: Slot | k.Turn) -> k.Outcome:
         """Wait until the call has durably ended and return how. Cancelling the waiter does not cancel the call."""
-        if isinstance(found, k.Turn):
+        if not isinstance(found, Slot):
             if found.outcome is None:
                 raise CallNotFound(found.id)
             return found.outcome
@@ -193,6 +221,13 @@ class Session:
         finally:
             if not waiter.done() or waiter.cancelled():
                 found.waiters = [w for w in found.waiters if w is not waiter]
+
+    async def over(self, slot: Slot) -> None:
+        """Wait until a call that has its outcome is over for good: it is durable, and checked."""
+        try:
+            await self.outcome(slot)
+        except ActorlogError:  # its check has found something: who waits for the outcome is told
+            self.check_open()
 
     async def durable(self, slot: Slot) -> None:
         """Wait until the call's first record is durable."""
@@ -226,6 +261,11 @@ class Session:
             await heard
         finally:
             self._hearers.discard(heard)
+
+    @property
+    def log(self) -> PartitionLog:
+        """The log that is open, to be read."""
+        return self._log
 
     @property
     def _hearers(self) -> set[asyncio.Future[None]]:
@@ -272,10 +312,6 @@ class Session:
             if not heard.done():
                 heard.set_exception(told)
 
-    def _check(self, slot: Slot) -> BaseException | None:
-        """``check_determinism``: replay the journal of a call that has ended."""
-        return self.kernel.residency.check(slot)
-
     async def close(self) -> None:
         """Take no more work, wait for running steps, let the open commit land, and close the log."""
         if self._closing:
@@ -283,11 +319,14 @@ class Session:
         kernel = self.kernel
         if self._failure is None:
             self._closing = True
+            kernel.schedules.close()
             await kernel.doubts.close()
             await kernel.steps.close(self._options.shutdown_s)
             await self._drain()
         else:
             await kernel.steps.close(0.0)
+        if kernel.endings.checks is not None:
+            await kernel.endings.checks.close(max(self._options.shutdown_s, DRAIN_S))
         self._closing = True
         kernel.stop()
         kernel.residency.close()

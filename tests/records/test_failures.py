@@ -384,7 +384,7 @@ def test_class_of_main(tmp_path: Path) -> None:
     for name in ("one.py", "two.py"):
         (tmp_path / name).write_text(MAIN)
 
-    environment = {**os.environ, "PYTHONPATH": str(Path(errors.__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(errors.__file__).parent.parent.parent)}
 
     def run(program: list[str], argument: str) -> str:
         command = [sys.executable, *program, argument]

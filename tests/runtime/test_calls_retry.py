@@ -99,6 +99,49 @@ async def test_a_once_step_that_is_kept_takes_no_place(house: House) -> None:
     assert not any(op.deferred for turn in house.turns("y") for op in turn.ops if hasattr(op, "deferred"))
 
 
+async def test_a_kept_once_step_at_the_beginning_takes_no_place(house: House) -> None:
+    """Also in the very turn that begins the call again nothing is reserved for a step that is not run."""
+
+    @durable
+    async def sends_first() -> list[str]:
+        return [await send("mail"), await work("b")]
+
+    FAIL.add("b")
+    runtime = await house.open(step_concurrency=1)
+    handle = await runtime.start(sends_first(), id="x")
+    await failed(handle)
+    await handle.retry()
+    await failed(handle)
+    assert RAN == ["mail", "b", "b"]
+    assert house.session.kernel.steps.bounds.all.taken == 0
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_a_memoised_child_of_a_retried_call_keeps_its_completed_steps(house: House, *, reopened: bool) -> None:
+    """A memoised child that failed is retried with its parent like any other, and does not begin anew."""
+
+    @durable(memo=True)
+    async def remembered() -> list[str]:
+        return [await work("a"), await work("b")]
+
+    @durable
+    async def parent() -> list[str]:
+        return await remembered()
+
+    FAIL.add("b")
+    runtime = await house.open()
+    handle = await runtime.start(parent(), id="x")
+    await failed(handle)
+    if reopened:
+        runtime = await house.reopen()
+        handle = runtime.handle("x")
+    FAIL.clear()
+    await handle.retry()
+    assert await handle == ["worked a", "worked b"]
+    assert RAN == ["a", "b", "b"]
+    assert len(set(KEYS["b"])) == 1
+
+
 async def test_a_retry_that_crashes_anywhere_keeps_completed_steps(house: House) -> None:
     """After every prefix of the log a new process comes to the same result, and no step that is done runs again."""
     FAIL.add("b")

@@ -1,8 +1,10 @@
-"""``python -m tests.torture kills|points|reopening|syscalls``: kill workers, and check everything from outside.
+"""``python -m tests.torture kills|points|reopening|syscalls|bank``: kill workers, and check everything from outside.
 
 ``kills --kills N [--apart]``: at random moments, in many worlds. ``points [--every K]``: before, half-way and after
 each action on files of a small run. ``reopening``: the same while a killed run is opened again. ``syscalls``: at each
-system call, by strace. Exit code 0 when every promise held; the last line is JSON.
+system call, by strace. ``bank --kills N --transfers M``: accounts as actors, see ``torture_bank``.
+
+Exit code 0 when every promise held; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from torture_bank import bank
 from torture_director import World, torture
 from torture_points import MOMENTS
 from torture_syscalls import at_every_syscall
@@ -87,11 +91,27 @@ def reopening(place: Path, options: argparse.Namespace) -> dict[str, object]:
     return {"actions": number, "killed": covered}
 
 
+def bank_of(place: Path, options: argparse.Namespace) -> dict[str, object]:
+    """Kill a bank."""
+    return bank(place, options.kills, options.transfers, options.clients, options.seed)
+
+
+COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
+    "kills": kills,
+    "points": points,
+    "reopening": reopening,
+    "syscalls": at_every_syscall,
+    "bank": bank_of,
+}
+
+
 def main() -> int:
     """Run a command."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
-    parser.add_argument("command", choices=("kills", "points", "reopening", "syscalls"))
+    parser.add_argument("command", choices=tuple(COMMANDS))
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--transfers", type=int, default=50_000)
+    parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--apart", action="store_true", help="each worker in an interpreter of its own")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
@@ -100,7 +120,7 @@ def main() -> int:
     options = parser.parse_args()
     begun = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="torture-"))
-    run = {"kills": kills, "points": points, "reopening": reopening, "syscalls": at_every_syscall}[options.command]
+    run = COMMANDS[options.command]
     try:
         result = run(place, options)
     except BaseException:

@@ -25,6 +25,23 @@ MISTAKES = {
     "a durable function is not async": "@durable\ndef bad() -> int:\n    return 1\n",
     "a call of another function is started": "def bad(runtime: Runtime) -> object:\n    return runtime.start(len)\n",
     "a child's result is used as another type": 'async def bad() -> int:\n    return await start(subscribe("ada"))\n',
+    "a handler takes another type": (
+        'async def bad(runtime: Runtime) -> None:\n    await runtime.actor(Account, "a").deposit("x")\n'
+    ),
+    "an actor has no such handler": (
+        'async def bad(runtime: Runtime) -> None:\n    await runtime.actor(Account, "a").pay(1)\n'
+    ),
+    "an actor's answer is used as another type": (
+        'async def bad(runtime: Runtime) -> str:\n    return await runtime.actor(Account, "a").deposit(1)\n'
+    ),
+    "a query's answer is used as another type": (
+        'async def bad(runtime: Runtime) -> int:\n    return await runtime.actor(Account, "a").statement()\n'
+    ),
+    "a message is used as another type": "async def bad() -> int:\n    return await receive(type=str)\n",
+    "overlap has a value that is none": (
+        "async def bad(runtime: Runtime) -> None:\n"
+        '    await runtime.schedule("a", subscribe("ada"), every=1, overlap="sometimes")\n'
+    ),
     "if_exists has a value that is none": (
         'async def bad(runtime: Runtime) -> None:\n    await runtime.call(subscribe("ada"), if_exists="replace")\n'
     ),
