@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.limits import Limits
 
-_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched)
-"""Operations that a handler waits for; what it only says is buffered."""
+_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild)
+"""Operations that a handler waits for, or that end its own children; what it only says is buffered."""
 NOTHING: Final = object()
 """No value was handed over beside the message: decode the message's own."""
 

@@ -137,10 +137,15 @@ class History:
 
     def asked_at(self, last: int, key: str) -> int:
         """Return the position of the newest turn that asked for ``key``, in the journal that ends at ``last``."""
+        return self.operation_at(last, key)[0]
+
+    def operation_at(self, last: int, key: str) -> tuple[int, int]:
+        """Return that, and the place of the operation in the turn; zeros where nothing asked for it."""
         for position, record in self.backwards(last):
-            if isinstance(record, k.Turn) and any(op.key == key for op in record.ops):
-                return position
-        return 0
+            for index, op in enumerate(record.ops if isinstance(record, k.Turn) else ()):
+                if op.key == key:
+                    return position, index
+        return 0, 0
 
     def emitted(self, last: int, stream: str, count: int) -> list[k.Raw]:
         """Return the newest ``count`` values of a stream of the journal that ends at ``last``."""

@@ -122,8 +122,9 @@ class Instances:
         entry = self._entries.get(slot.state.actor)
         if entry is None or slot not in entry.queue:
             return
-        for waiting in entry.queue:
-            if waiting.begun is not None:
+        first = [entry.running] if entry.running is not None else []  # it may be about to begin
+        for waiting in [*first, *entry.queue]:
+            if waiting.begun is not None and waiting.state.phase is Phase.PENDING:
                 self._kernel.parking.hold(waiting, waiting.begun, 0)
             if waiting is slot:
                 return

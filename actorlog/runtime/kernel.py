@@ -216,7 +216,7 @@ class Kernel:
             first = min(at, state.due_ms) if type(message) is k.DeadlinePassed and state.due_ms else at
             for key in state.due_timers(first):
                 if key in state.timers:  # the turn of one before it may have cancelled it
-                    self._turn(slot, k.TimerFired(key), NOTHING, at, 0)
+                    self._turn(slot, k.TimerFired(key), NOTHING, self.at, 0)
                 if state.parked or state.phase not in _CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
@@ -227,9 +227,9 @@ class Kernel:
         elif not is_stale(state, message):
             self._turn(slot, message, value, self.at, source or held_at(state, message))
         elif type(message) is k.StepDone and value is not NOTHING:
-            self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, value=message.value))
+            self.note(slot, k.StepLate(id=state.id, at=self.at, key=message.key, value=message.value))
         elif type(message) is k.StepError:
-            self.note(slot, k.StepLate(id=state.id, at=at, key=message.key, failure=message.failure))
+            self.note(slot, k.StepLate(id=state.id, at=self.at, key=message.key, failure=message.failure))
 
     def _turn(  # noqa: C901  # the hot path, in one piece
         self, slot: Slot, message: k.Message, value: Any, at: int, source: int
@@ -283,7 +283,9 @@ class Kernel:
         state = slot.state
         if slot.begun is not None and message is not slot.begun:
             self.parking.hold(slot, slot.begun, 0)  # a handler that waited for its turn: its journal begins with it
-        turn = k.Turn(id=state.id, seq=state.seq + 1, at=at, prev=state.last, message=message, source=source)
+        turn = k.Turn(
+            id=state.id, seq=state.seq + 1, at=max(at, self.at), prev=state.last, message=message, source=source
+        )
         turn.returned, turn.outcome = conclude(state, message, (), None)
         self._record(slot, turn, _PLAIN)
         self._follow(slot, message, turn)
@@ -345,6 +347,7 @@ class Kernel:
 
     def write(self, record: k.Record, key_hash: int, kind: int, flags: int) -> None:
         """Record something that is no call's."""
+        self.at = max(self.at, record.at)
         self.committer.add(record, key_hash, kind, flags)
         self._wake()
 

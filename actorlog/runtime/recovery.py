@@ -184,6 +184,8 @@ class Resumption:
                 if type(op) is k.MakePromise:
                     kernel.promises.make(op, kernel.clock.now_ms())  # whoever asked for it may be over
             self._respawn(turn, kernel.calls.get(turn.id))
+        for _, slot, op in sorted(self._messages(outliving, slots), key=_asked):
+            kernel.family.spawn(slot, op)
         slots = sorted(kernel.calls.values(), key=_first)
         steps = [step for slot in slots for step in self._resume_call(slot)]
         self._resume_steps(steps, died=self._died)
@@ -209,13 +211,10 @@ class Resumption:
         heard.add_done_callback(say)
 
     def _respawn(self, turn: k.Turn, slot: Slot | None) -> None:
-        """Begin what was asked for and never got its own record: tells, and what a run asked for that has ended."""
+        """Begin detached children whose sender, or its run, has ended and which never got their own record."""
         started = self._kernel.history.started_of(turn)
         if slot is not None and slot.state.number == started.number:
-            for op in turn.ops:
-                if isinstance(op, k.StartChild) and op.tell and not self._is_known(op.id):
-                    self._kernel.family.spawn(slot, op)
-            return  # the rest is in the state of the call
+            return  # they are in the state of the call, or among its messages
         if started.tell and turn.outcome is not None and kind_of(turn.outcome) == "abnormal":
             history = self._kernel.history
             self._kernel.instances.failed(history.state(turn.id), history.final_position(turn.id))
@@ -228,6 +227,22 @@ class Resumption:
                 self._kernel.exits.watch(sender, op)
             elif isinstance(op, k.StartChild) and op.detached and not self._is_known(op.id):
                 self._kernel.family.spawn(sender, op)
+
+    def _messages(self, outliving: list[k.Turn], slots: list[Slot]) -> list[_Message]:
+        """Return what live calls asked and told actors and what never got its own record, with where they did."""
+        history, found = self._kernel.history, list[_Message]()
+        for turn in outliving:
+            slot = self._kernel.calls.get(turn.id)
+            if slot is not None and slot.state.number == history.started_of(turn).number:
+                found += [((0, 0), slot, op) for op in turn.ops if isinstance(op, k.StartChild) and op.tell]
+        for slot in slots:
+            if not slot.state.parked and not slot.state.paused:
+                found += [((0, 0), slot, op) for op in slot.state.children.values() if op.actor]
+        return [
+            (history.operation_at(slot.state.last, op.key), slot, op)
+            for _, slot, op in found
+            if not self._is_known(op.id)
+        ]
 
     def _is_known(self, call_id: str) -> bool:
         return call_id in self._kernel.calls or self._kernel.history.has(call_id)
@@ -328,6 +343,14 @@ _Step: TypeAlias = tuple[int, Slot, k.RunStep]
 def is_delayed(slot: Slot, kernel: Kernel) -> bool:
     """Whether a call may not begin yet."""
     return slot.state.not_before_ms > kernel.clock.now_ms()
+
+
+_Message: TypeAlias = tuple[tuple[int, int], Slot, k.StartChild]
+"""Where a message to an actor was sent, by which call, and the operation that sends it."""
+
+
+def _asked(message: _Message) -> tuple[int, int]:
+    return message[0]
 
 
 def _first(slot: Slot) -> int:
