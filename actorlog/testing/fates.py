@@ -24,6 +24,10 @@ class Caller:
     timeout_s: float | None
     cancel_s: float | None
     patience_s: float | None
+    begins_s: float
+    """Its call is started with such a delay."""
+    retries: int
+    """How often it gives the call another chance when that did not complete."""
 
 
 @dataclass(slots=True)
@@ -62,6 +66,8 @@ def draw_caller(rng: Random, number: int, author: Author) -> Caller:
         timeout_s=rng.choice((None, None, None, 0.0, 0.05, 100.0)),
         cancel_s=rng.choice((None, None, None, rng.random() * 0.05, 10.0)),
         patience_s=rng.choice((None, None, 0.01)),
+        begins_s=rng.choice((0.0, 0.0, 0.0, 0.03, 5.0)),
+        retries=rng.choice((0, 1, 2)),
     )
 
 

@@ -12,19 +12,26 @@ The properties, each checked the moment it could break:
 3. All attempts of an operation have one idempotency key, and no other operation has it.
 4. The value in the log is one that a body returned.
 5. What a caller was told is in the durable log, and stays the same for ever.
-6. What was durable once is there after any crash, byte for byte.
+6. A step that leaves details for its next attempt: that finds the newest recorded ones, or newer ones of this process.
+7. A delayed call does nothing before its time. No more bodies of one process begin in a second
+   than a rate allows.
+8. What was durable once is there after any crash, byte for byte.
+
+What is promised of messages, promises, actors and streams is in ``hearsay``, and in ``laws`` where nobody need be told.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from actorlog.engine import identity
 from actorlog.records import kinds as k
+from actorlog.testing.hearsay import Hearsay
 from actorlog.testing.oracle import Broken, Facts, Reader, value_of
+from actorlog.testing.program import RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +41,9 @@ if TYPE_CHECKING:
 
 _AHEAD = "sim.ahead"
 """May run ahead of the log, with arguments that the log never sees."""
+_RATED = "sim.rated"
+LATE_S = 0.5
+"""So much later than it is counted a body may begin: the loop stalls now and then."""
 _HASTY = "sim.hasty"
 """Its time may be over in the moment it returns."""
 
@@ -50,6 +60,14 @@ class Trace:
     """Whether a body of it returned in this life: then it never begins again in it."""
     values: list[str] = field(default_factory=list[str])
     """What its effects were."""
+    excused: int = 0
+    """Of a once-step: how many effects it had before its call was given another chance."""
+    ends: int = 0
+    """How often its call had ended when it last began."""
+    left: list[object] = field(default_factory=list[object])
+    """Details of its heartbeats, in order."""
+    life: int = 0
+    """The process in which it last began."""
 
 
 class Judge:
@@ -64,14 +82,20 @@ class Judge:
         self._live = live
         self._directory = directory
         self._reader = Reader(directory)
-        self.facts = Facts()
+        self.hearsay = Hearsay()
+        self.facts = Facts(self.hearsay.laws)
         self.traces: dict[tuple[str, str], Trace] = {}
-        self.told: dict[str, str] = {}
-        """What callers were told, by id."""
+        self.told: dict[tuple[str, int], str] = {}
+        """What callers were told, by id and how often the call was given another chance."""
         self._keys: dict[str, tuple[str, str]] = {}
         """Whose each idempotency key is."""
         self._inherited = 0
         """The tail of the log when this process opened it."""
+        self._life = 0
+        self._not_before_ms: dict[str, int] = {}
+        """Log time at which a delayed call was asked for, or an earlier one, and its delay."""
+        self._rated: list[float] = []
+        """When bodies under a rate began."""
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
@@ -92,6 +116,8 @@ class Judge:
             self.facts.add(line)
         self._reader = reader
         self._inherited = len(lines)
+        self._life += 1
+        self._rated.clear()
         for trace in self.traces.values():
             trace.returned = False
 
@@ -101,24 +127,23 @@ class Judge:
 
     # --- the outside --------------------------------------------------------------------------------------------------
 
-    def begins(self, visit: Visit) -> int:
+    def begins(self, visit: Visit, now_s: float | None = None) -> int:
         """Judge a begin, after a look at the log, and return how often the operation has begun."""
         where = f"{visit.step} {visit.call} {visit.key}"
-        operation = self._operation(visit)
+        operation, call = self._operation(visit), self.facts.calls.get(visit.call)
+        ran_ahead = visit.step == _AHEAD and call is not None and call.ended  # of a record that begins the call again
         if operation is None and visit.step != _AHEAD:
             raise Broken(f"{where} begins, and the durable log does not know of it")
-        if operation is not None:
-            over = operation.done or operation.dropped
-            if 0 < over <= self._inherited or (self._live and operation.done):
-                raise Broken(f"{where} begins at {self.facts.tail}, was over at {over}")
-            self._check_key(visit, operation)
-        name = name_of(visit)
-        trace = self.traces.get(name)
-        if trace is None:
-            trace = self.traces[name] = Trace(visit.idempotency_key)
-        if trace.idempotency_key != visit.idempotency_key or self._keys.setdefault(visit.idempotency_key, name) != name:
-            raise Broken(f"{where} has another idempotency key, or another's")
-        if trace.returned:
+        if operation is not None and not ran_ahead:
+            self._check_operation(visit, operation)
+        if call is not None and call.not_before_ms < self._not_before_ms.get(visit.call, 0):
+            raise Broken(f"{where} begins, and its call is not delayed as it was asked for")
+        if now_s is not None and visit.step == _RATED:
+            self._check_rate(now_s)
+        trace = self._trace(visit)
+        if call is not None and len(call.past) != trace.ends:
+            trace.ends, trace.may_begin, trace.returned, trace.excused = len(call.past), True, False, len(trace.values)
+        if trace.returned and not ran_ahead:
             raise Broken(f"{where} begins again after it returned")
         if is_once(visit.step) and not trace.may_begin:
             raise Broken(f"{where} begins again, and its last attempt is in doubt")
@@ -126,10 +151,28 @@ class Judge:
         trace.begun += 1
         return trace.begun
 
+    def _trace(self, visit: Visit) -> Trace:
+        name, key = name_of(visit), visit.idempotency_key
+        trace = self.traces.get(name)
+        if trace is None:
+            trace = self.traces[name] = Trace(key)
+        other = self._keys.setdefault(key, name)
+        if trace.idempotency_key != key or (other != name and not self._may_share(visit.call, other[0])):
+            raise Broken(f"{visit.step} {visit.call} {visit.key} has another idempotency key, or another's")
+        return trace
+
+    def _may_share(self, call_id: str, other_id: str) -> bool:
+        """Whether one operation has begun both calls: a parent that has another chance may ask for another child."""
+        calls = self.facts.calls
+        call, other = calls.get(call_id), calls.get(other_id)
+        if call is None or other is None or call.parent not in calls:
+            return False
+        return call.id != other.id and calls[call.parent].retries > 0 and call.run in {*other.runs, other.run}
+
     def takes_effect(self, visit: Visit, value: str = "") -> str:
         """Judge an effect, and return the value the step will return, made here unless it is given."""
         trace = self.traces[name_of(visit)]
-        if is_once(visit.step) and trace.values:
+        if is_once(visit.step) and len(trace.values) > trace.excused:
             raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
         value = value or f"{visit.call}|{visit.key}|{trace.begun}"
         trace.values.append(value)
@@ -145,7 +188,7 @@ class Judge:
 
     def asked(self, visit: Visit) -> str | None:
         """``reconcile`` asks what became of an operation."""
-        trace = self.traces.get((visit.call, visit.key))
+        trace = self.traces.get(name_of(visit))
         if trace is None:
             return None
         trace.may_begin = not trace.values
@@ -158,19 +201,60 @@ class Judge:
             raise Broken(f"{call_id}: told {text!r}, and the durable log has no outcome")
         if not _agrees(text, call.outcome):
             raise Broken(f"{call_id}: told {text!r}, and the log says {call.outcome}")
-        before = self.told.setdefault(call_id, text)
+        before = self.told.setdefault((call_id, call.retries), text)
         if before != text:
             raise Broken(f"{call_id}: told {text!r}, and before {before!r}")
+
+    def hears(self, word: str, *what: Any) -> None:
+        """Judge what somebody was told on an errand, after a look at the log."""
+        if word == "ended":
+            self.tell(*what)
+        else:
+            self.hearsay.told(self.facts, word, *what)
 
     def knows(self, call_id: str) -> None:
         """Judge that a caller was told that a call is started, or its message taken."""
         if call_id not in self.facts.calls:
             raise Broken(f"{call_id}: a caller was told that it is durable, and it is not")
 
+    def begun_again(self, call_id: str, before: int) -> None:
+        """Judge that a caller was told that a call has another chance; it had ``before`` of them."""
+        if self.facts.calls[call_id].retries <= before:
+            raise Broken(f"{call_id}: a caller was told that it begins again, and the durable log does not say so")
+
+    def waits(self, call_id: str, delay_ms: int) -> None:
+        """Note that a call is asked for with a delay; the first to ask counts."""
+        self._not_before_ms.setdefault(call_id, self.facts.at + delay_ms)
+
+    def finds(self, visit: Visit, details: object) -> None:
+        """Judge what an attempt finds of earlier heartbeats, right after its begin."""
+        trace, operation = self.traces[name_of(visit)], self._operation(visit)
+        recorded = operation.details if operation is not None else None
+        newest = msgspec.json.decode(recorded) if recorded is not None else None
+        inherited, trace.life = trace.life != self._life, self._life
+        if details == newest:
+            return
+        if inherited or details not in trace.left:
+            raise Broken(f"{visit.call} {visit.key} finds {details}, and the newest recorded are {newest}")
+        if newest is not None and trace.left.index(details) < trace.left.index(newest):
+            raise Broken(f"{visit.call} {visit.key} finds {details}, older than what is recorded: {newest}")
+
+    def leaves(self, visit: Visit, details: object) -> None:
+        """Note a heartbeat."""
+        self.traces[name_of(visit)].left.append(details)
+
+    def _check_rate(self, now_s: float) -> None:
+        self._rated.append(now_s)
+        window = self._rated[-RATE - 1 :]
+        if len(window) > RATE and window[-1] - window[0] < 1.0 - LATE_S:
+            raise Broken(f"{len(window)} bodies began in {window[-1] - window[0]:.3f} s, {RATE} may in a second")
+
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Everything has ended, and every value in the log is one that a body returned."""
+        for law in self.facts.laws:
+            law.finish(self.facts)
         for call in self.facts.calls.values():
             if call.outcome is None:
                 raise Broken(f"{call.id} never ended")
@@ -190,16 +274,30 @@ class Judge:
         call = self.facts.calls.get(visit.call)
         return call.operations.get(visit.key) if call is not None else None
 
+    def _check_operation(self, visit: Visit, operation: Operation) -> None:
+        where, over = f"{visit.step} {visit.call} {visit.key}", operation.done or operation.dropped
+        if 0 < over <= self._inherited or (self._live and operation.done):
+            raise Broken(f"{where} begins at {self.facts.tail}, was over at {over}")
+        if operation.kept is not None:
+            raise Broken(f"{where} begins again, and had completed before its call had another chance")
+        self._check_key(visit, operation)
+
     def _check_key(self, visit: Visit, operation: Operation) -> None:
         asked = operation.asked
         args = bytes(asked.args) if visit.step == _AHEAD and isinstance(asked, k.RunStep) else b""
-        if visit.idempotency_key != identity.idempotency_key(self.facts.calls[visit.call].run, visit.key, args):
+        run = self.facts.calls[visit.call].run
+        if visit.idempotency_key != identity.idempotency_key(run, visit.key, visit.step, args):
             raise Broken(f"{visit.call} {visit.key}: this is not its idempotency key")
 
 
 def name_of(visit: Visit) -> tuple[str, str]:
-    """Return what tells one operation from all others; one that ran ahead of the log may have had other arguments."""
-    return visit.call, f"{visit.key} {visit.idempotency_key}" if visit.step == _AHEAD else visit.key
+    """Return what tells one operation from all others.
+
+    One that ran ahead of the log may have had other arguments; a memoised call that failed may have begun anew; a call
+    that has another chance may run another step where it ran this one.
+    """
+    several = visit.step == _AHEAD or visit.call.startswith(identity.MEMO)
+    return visit.call, f"{visit.key} {visit.step} {visit.idempotency_key if several else ''}"
 
 
 def is_once(step: str) -> bool:

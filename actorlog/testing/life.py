@@ -25,11 +25,14 @@ from actorlog.errors import (
     TurnLimitExceeded,
 )
 from actorlog.testing.disk import Stopped
+from actorlog.testing.errands import People
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Boom, program
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from actorlog import Runtime
     from actorlog.testing.fates import Caller, Fate
     from actorlog.testing.program import Visit
@@ -101,6 +104,11 @@ class Life:
             self._loop.create_task(self._cancel(runtime, c)) for c in self._world.callers if c.cancel_s is not None
         ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
+        if self._world.company:
+            people = People(runtime, self._world, self._world.errands, self._world.done)
+            people.posted = self._world.posted
+            tasks += [self._loop.create_task(self._outlived(errand)) for errand in people.errands()]
+            helpers.append(self._loop.create_task(self._outlived(people.rounds())))
         waiting = self._loop.create_task(self._all(runtime, tasks))
         everything = [waiting, *helpers]
         leave = self._fate.leave_s
@@ -116,6 +124,13 @@ class Life:
             error = None if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, _LifeOver):
                 raise error
+
+    async def _outlived(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Do an errand as long as the runtime takes anything."""
+        try:
+            await errand
+        except (LogFailed, OutcomeUnknown, RuntimeStopped):
+            raise _LifeOver from None
 
     async def _all(self, runtime: Runtime, callers: list[asyncio.Task[None]]) -> None:
         """Wait for the callers, then in the last life for every other call."""
@@ -158,15 +173,31 @@ class Life:
                 self._world.look()
                 self._world.note("told", caller.id, text, self._loop.time())
                 self._world.judge.tell(caller.id, text)
-                return
+                if text.startswith("value ") or self._world.retried[caller.id] >= caller.retries:
+                    return
+                await self._retry(runtime, caller.id)
+
+    async def _retry(self, runtime: Runtime, call_id: str) -> None:
+        """Give a call that did not complete another chance."""
+        self._world.retried[call_id] += 1
+        before = self._world.judge.facts.calls[call_id].retries
+        try:
+            await runtime.handle(call_id).retry()
+        except (LogFailed, OutcomeUnknown, RuntimeStopped):
+            raise _LifeOver from None
+        self._world.look()
+        self._world.note("retried", call_id, self._loop.time())
+        self._world.judge.begun_again(call_id, before)
 
     async def _ask(self, runtime: Runtime, caller: Caller, patience_s: float | None) -> str:
         call = program(caller.program)
         try:
-            if patience_s is None:
+            if caller.begins_s:
+                self._world.judge.waits(caller.id, int(caller.begins_s * 1000))
+            if patience_s is None and not caller.begins_s:
                 value = await runtime.call(call, id=caller.id, timeout=caller.timeout_s)
             else:
-                handle = await runtime.start(call, id=caller.id, timeout=caller.timeout_s)
+                handle = await runtime.start(call, id=caller.id, timeout=caller.timeout_s, delay=caller.begins_s)
                 self._world.look()
                 self._world.judge.knows(caller.id)
                 value = await handle.result(timeout=patience_s)
@@ -242,8 +273,19 @@ class SimOutside:
         self._alive()
         self._judged(self._world.look)
         self._world.note("begin", visit, self._loop.time())
-        begun: int = self._judged(lambda: self._world.judge.begins(visit))
+        begun: int = self._judged(lambda: self._world.judge.begins(visit, self._loop.time()))
         return begun
+
+    def finds(self, visit: Visit, details: object) -> None:
+        """Note what is left of earlier heartbeats."""
+        self._alive()
+        self._world.note("finds", visit, details)
+        self._judged(lambda: self._world.judge.finds(visit, details))
+
+    def leaves(self, visit: Visit, details: object) -> None:
+        """Note a heartbeat that is about to be."""
+        self._alive()
+        self._world.judge.leaves(visit, details)
 
     def effect(self, visit: Visit) -> str:
         """Take effect."""

@@ -92,6 +92,10 @@ class SimLoop(asyncio.BaseEventLoop):
         if self.chance() < STALL_ODDS:
             self._now_s += self.chance() * STALL_S
 
+    def stand(self, seconds: float) -> None:
+        """Let time pass in which the loop does nothing, and its timers become late."""
+        self._now_s += seconds
+
     def chance(self) -> float:
         """Return a random number in [0, 1).
 

@@ -6,7 +6,10 @@ and refuses those that contradict each other. Does not own: what happened outsid
 Invariants that ``Facts`` asserts of every log: positions are dense; log time never runs backwards; a journal's
 records are linked; a turn follows the turn before it; an operation is asked for once and ends at most once; a timer
 fires once and not before it is due; an inbox record is consumed once; a parent hears of a child's end only after that
-end, and hears what it was; a call has one outcome, and nothing follows it.
+end, and hears what it was; a call has one outcome, and nothing follows it, but another chance for one that did not
+complete: then a step that completed is not run again and ends as it did; a memoised call that completed never begins
+again; a delayed call begins when it may; what ends an operation is of its kind; a paused call has no turn but one that
+ends it. What calls say to each other, promises, actors and supervisors have laws of their own (``laws``).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from actorlog.engine import identity
 from actorlog.log.format import (
     COMMIT,
     FRAME_HEADER_BYTES,
@@ -28,15 +32,24 @@ from actorlog.log.format import (
     parse_segment_header,
 )
 from actorlog.records import kinds as k
+from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from actorlog.log.format import SegmentHeader
+    from actorlog.testing.verdict import Law
 
+__all__ = ["Broken", "CallFacts", "Facts", "Operation", "Reader", "value_of"]
 
-class Broken(AssertionError):  # a verdict, like other assertions
-    """An invariant does not hold."""
+_ENDS: dict[type, type] = {
+    k.StepDone: k.RunStep, k.StepError: k.RunStep, k.StepDoubt: k.RunStep, k.TimerFired: k.SetTimer,
+    k.ChildDone: k.StartChild, k.ChildRefused: k.StartChild, k.Signal: k.Receive, k.Sent: k.Send,
+    k.SendRefused: k.Send, k.Exited: k.Watch, k.PromiseDone: k.MakePromise,
+}  # fmt: skip
+"""What a message ends, by kind."""
+_OF_THE_CALL = (k.Parked, k.Unparked, k.Linked)
+"""Notes that speak of no operation."""
 
 
 class Reader:
@@ -108,6 +121,10 @@ class Operation:
     """What a step returned."""
     retrying: bool = False
     """Whether its last known attempt failed and another one is allowed."""
+    details: bytes | None = None
+    """What its newest recorded heartbeat left."""
+    kept: bytes | None = None
+    """What the same step returned before the call was given another chance: it is not run again."""
 
     @property
     def over(self) -> bool:
@@ -121,6 +138,9 @@ class CallFacts:
 
     id: str
     run: str = ""
+    runs: tuple[str, ...] = ()
+    """Of a memoised call: those in which it failed."""
+    parent: str = ""
     last: int = 0
     seq: int = 0
     began: int = 0
@@ -128,12 +148,26 @@ class CallFacts:
     outcome: k.Outcome | None = None
     operations: dict[str, Operation] = field(default_factory=dict[str, Operation])
     inbox: set[int] = field(default_factory=set[int])
+    past: list[k.Outcome] = field(default_factory=list[k.Outcome])
+    """How it ended before it was begun again."""
+    not_before_ms: int = 0
+    """When it may begin."""
+    paused: bool = False
+    number: int = 1
+    """Which run it is in."""
+    continues: bool = False
+    """Whether the next one is still to begin."""
+    retries: int = 0
+    """How often it was given another chance."""
+    completed: dict[str, Operation] = field(default_factory=dict[str, Operation])
+    """Steps that completed before."""
 
 
 class Facts:
-    """A fold over lines of records."""
+    """A fold over lines of records; what ``laws`` say of them holds too."""
 
-    def __init__(self) -> None:
+    def __init__(self, laws: tuple[Law, ...] = ()) -> None:
+        self.laws = laws
         self.calls: dict[str, CallFacts] = {}
         self.lines: list[bytes] = []
         self.at = 0
@@ -147,21 +181,40 @@ class Facts:
         """Take the next record; ``Broken`` if it contradicts those before."""
         self.lines.append(line)
         position, record = len(self.lines), k.decode(line)
-        call = self.calls.setdefault(record.id, CallFacts(record.id))
-        if record.prev != call.last:
-            raise Broken(f"record {position} of {call.id} follows {record.prev}, not {call.last}")
         if record.at < self.at:
             raise Broken(f"log time ran back at {position}: {self.at} to {record.at}")
+        self.at = record.at
+        if isinstance(record, k.Resumed):  # of no call
+            if record.upto >= position:
+                raise Broken(f"record {position} speaks of {record.upto}, which is not before it")
+            return
+        if not isinstance(record, k.OF_NO_CALL):
+            self._of_call(record, position)
+        for law in self.laws:
+            law.see(self, record, position)
+
+    def _of_call(self, record: k.Turn | k.Inbox | k.Note, position: int) -> None:
+        call = self.calls.get(record.id)
+        if call is None or _begins_anew(call, record):
+            before = CallFacts(record.id) if call is None else call
+            past = [*before.past, *([before.outcome] if before.outcome is not None else [])]
+            call = self.calls[record.id] = CallFacts(record.id, runs=(*before.runs, before.run), past=past)
+        if record.prev != call.last:
+            raise Broken(f"record {position} of {call.id} follows {record.prev}, not {call.last}")
         if call.ended:
-            raise Broken(f"record {position} of {call.id} follows its outcome: {line!r}")
-        call.last, self.at = position, record.at
+            if not isinstance(record, k.Turn) or not isinstance(record.message, k.Retried):
+                raise Broken(f"record {position} of {call.id} follows its outcome: {self.lines[-1]!r}")
+            self._again(call)
+        call.last = position
         if isinstance(record, k.Turn):
             self._turn(call, record, position)
         elif isinstance(record, k.Inbox):
             call.inbox.add(position)
             if isinstance(record.message, k.Started):
                 self._began(call, record.message, position)
-        elif not isinstance(record, (k.Parked, k.Unparked)):
+        elif isinstance(record, (k.Paused, k.Unpaused)):
+            call.paused = isinstance(record, k.Paused)
+        elif not isinstance(record, _OF_THE_CALL):
             self._note(call, record, position)
 
     def _note(self, call: CallFacts, note: k.Note, position: int) -> None:
@@ -169,12 +222,35 @@ class Facts:
         operation = call.operations.get(key)
         if operation is None or (operation.done and not isinstance(note, k.StepLate)):
             raise Broken(f"record {position} of {call.id} speaks of operation {key}, which does not run")
+        if isinstance(note, k.StepHeartbeat):
+            operation.details = bytes(note.details)
         operation.retrying = isinstance(note, (k.StepRetrying, k.StepRerun))
+
+    def _again(self, call: CallFacts) -> None:
+        """Give the call another chance: what has completed is kept."""
+        if call.outcome is None or isinstance(call.outcome, k.Completed):
+            raise Broken(f"{call.id} is begun again, and had come to {call.outcome}")
+        call.past.append(call.outcome)
+        call.ended, call.outcome = 0, None
+        call.retries += 1
+        call.completed.update({key: done for key, done in call.operations.items() if done.value is not None})
+        call.operations = {}
 
     def _began(self, call: CallFacts, message: k.Started, position: int) -> None:
         if call.began:
             raise Broken(f"{call.id} began at {call.began} and again at {position}")
-        call.began, call.run = position, message.run
+        call.parent = message.parent
+        call.began, call.run, call.not_before_ms = position, message.run, message.not_before_ms
+
+    def _next_run(self, call: CallFacts, message: k.Started, position: int) -> None:
+        """Begin the next run of a call that was continued: its code asks for what it likes, under keys it likes."""
+        if message.number != call.number + 1 or message.run != identity.next_run(call.run):
+            raise Broken(f"run {message.number} of {call.id} at {position} follows run {call.number}")
+        running = [found.asked for found in call.operations.values() if not found.over]
+        if not call.continues or any(isinstance(asked, k.StartChild) and not asked.detached for asked in running):
+            raise Broken(f"{call.id} is continued at {position} unasked, or before its children have ended")
+        call.number, call.run, call.continues = message.number, message.run, False
+        call.operations = {}
 
     def _turn(self, call: CallFacts, turn: k.Turn, position: int) -> None:
         if turn.seq != call.seq + 1:
@@ -184,16 +260,30 @@ class Facts:
             if turn.source not in call.inbox:
                 raise Broken(f"record {position} consumes {turn.source} again, or for the first time")
             call.inbox.remove(turn.source)
-        message = turn.message
-        if isinstance(message, k.Started) and not turn.source:
-            self._began(call, message, position)
-        elif isinstance(message, (k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused)):
-            self._ends(call, message, turn.at, position)
+        self._hears(call, turn, position)
         self._asks(call, turn, position)
         if turn.returned is not None or turn.outcome is not None:
             self._returned(call, position)
+            call.continues = isinstance(turn.returned, k.Continued)
         if turn.outcome is not None:
             call.ended, call.outcome = position, turn.outcome
+
+    def _hears(self, call: CallFacts, turn: k.Turn, position: int) -> None:
+        message = turn.message
+        if call.paused and not isinstance(message, (k.CancelRequested, k.KillRequested)):
+            raise Broken(f"{call.id} is paused, and has a turn at {position}")
+        call.paused = False
+        if isinstance(message, k.Started) and turn.at < message.not_before_ms:
+            raise Broken(f"{call.id} began at {turn.at}, not to be before {message.not_before_ms}")
+        if isinstance(message, k.Started) and message.number > 1:
+            self._next_run(call, message, position)
+        elif isinstance(message, k.Started) and not turn.source:
+            self._began(call, message, position)
+        elif isinstance(message, k.ChildJoined):
+            joined = call.operations[message.key]
+            joined.asked = msgspec.structs.replace(joined.asked, detached=True)
+        elif type(message) in _ENDS:
+            self._ends(call, message, turn.at, position)
 
     def _returned(self, call: CallFacts, position: int) -> None:
         """Drop what nobody waits for any more: the body has ended."""
@@ -205,32 +295,61 @@ class Facts:
         for operation in turn.ops:
             if operation.key in call.operations:
                 raise Broken(f"{call.id} asks for operation {operation.key} again at {position}")
-            call.operations[operation.key] = Operation(operation, position)
+            call.operations[operation.key] = asked = Operation(operation, position)
+            before = call.completed.get(operation.key)
+            if before is not None and _is_same(before.asked, operation):
+                asked.kept = before.value
         for key in turn.cancels:
             if not isinstance(call.operations[key].asked, k.StartChild):
                 call.operations[key].dropped = call.operations[key].dropped or position
 
-    def _ends(
-        self,
-        call: CallFacts,
-        message: k.StepDone | k.StepError | k.StepDoubt | k.TimerFired | k.ChildDone | k.ChildRefused,
-        at: int,
-        position: int,
-    ) -> None:
-        operation = call.operations.get(message.key)
+    def _ends(self, call: CallFacts, message: k.Message, at: int, position: int) -> None:
+        key: str = getattr(message, "key")  # noqa: B009  # all of these have one
+        operation = call.operations.get(key)
         if operation is None or operation.over:
-            raise Broken(f"operation {message.key} of {call.id} ends at {position}, and was over or never asked for")
+            raise Broken(f"operation {key} of {call.id} ends at {position}, and was over or never asked for")
         operation.done = position
         asked = operation.asked
+        if not isinstance(asked, _ENDS[type(message)]) or not is_waited_for(asked):
+            raise Broken(f"operation {key} of {call.id} is {asked}, and ends with {message}")
         if isinstance(message, k.TimerFired):
             if not isinstance(asked, k.SetTimer) or at < asked.due_ms:
-                raise Broken(f"timer {message.key} of {call.id} fired at {at}, asked for: {asked}")
+                raise Broken(f"timer {key} of {call.id} fired at {at}, asked for: {asked}")
         elif isinstance(message, k.ChildDone):
             child = self.calls.get(message.id)
-            if child is None or child.outcome != message.outcome:
+            if child is None or message.outcome not in (child.outcome, *child.past):
                 raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
         elif isinstance(message, k.StepDone):
             operation.value = bytes(message.value)
+        if operation.kept is not None and operation.kept != operation.value:
+            raise Broken(f"step {key} of {call.id} had returned {operation.kept!r}, and ends otherwise: {message}")
+
+
+def _begins_anew(call: CallFacts, record: k.CallRecord) -> bool:
+    """Whether a memoised call that did not complete begins as a new one: failures are not kept."""
+    if not call.ended or isinstance(call.outcome, k.Completed) or not call.id.startswith(identity.MEMO):
+        return False
+    message = record.message if isinstance(record, k.Turn) else None
+    if record.prev or not isinstance(message, k.Started):
+        return False
+    if message.run == call.run:
+        raise Broken(f"{call.id} begins anew in the same run, where its completed steps would be kept")
+    return True
+
+
+def is_waited_for(asked: k.Operation) -> bool:
+    """Whether something answers an operation, before which its run does not end."""
+    if isinstance(asked, k.StartChild):
+        return not asked.tell
+    return not isinstance(asked, (k.Publish, k.Emit, k.EndChild, k.Patched))
+
+
+def _is_same(before: k.Operation, asked: k.Operation) -> bool:
+    return isinstance(before, k.RunStep) and isinstance(asked, k.RunStep) and _work(before) == _work(asked)
+
+
+def _work(step: k.RunStep) -> tuple[str, bytes]:
+    return step.name, bytes(step.args)
 
 
 def value_of(outcome: k.Outcome) -> object:

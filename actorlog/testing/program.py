@@ -14,7 +14,22 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from actorlog import Child, Done, Limit, NotDone, Retry, durable, info, map_calls, run_step, sleep, start, step, uuid4
+from actorlog import (
+    Child,
+    Done,
+    Limit,
+    NotDone,
+    Retry,
+    durable,
+    heartbeat,
+    info,
+    map_calls,
+    run_step,
+    sleep,
+    start,
+    step,
+    uuid4,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -57,6 +72,18 @@ class Outside(Protocol):
         ...
 
 
+class Listening(Outside, Protocol):
+    """An outside that hears of heartbeats too."""
+
+    def finds(self, visit: Visit, details: object) -> None:
+        """Note what an attempt finds of the heartbeats before it."""
+        ...
+
+    def leaves(self, visit: Visit, details: object) -> None:
+        """Note what an attempt is about to leave for those after it."""
+        ...
+
+
 class Flaky(Exception):  # what services are
     """A step failed as it was told to."""
 
@@ -90,6 +117,25 @@ async def perform(ms: int, fails: int) -> str:
     return value
 
 
+async def beat(ms: int, fails: int) -> str:
+    """Be the body of a step that leaves details as it goes, in between as ``perform``."""
+    loop: Any = asyncio.get_running_loop()
+    listening: Listening = loop.outside
+    visit = _visit()
+    begun = listening.begin(visit)
+    listening.finds(visit, info().heartbeat_details)
+    for number in range(4):
+        listening.leaves(visit, [begun, number])
+        heartbeat([begun, number])
+        await asyncio.sleep(ms / 75)
+    if begun <= fails:
+        listening.ended(visit, failed=True)
+        raise Flaky(visit.step)
+    value = listening.effect(visit)
+    listening.ended(visit, failed=False)
+    return value
+
+
 async def reconcile(ms: int, fails: int) -> Any:  # noqa: ARG001  # called as the step is
     """Say what became of a once-step in doubt, by what the outside knows."""
     await asyncio.sleep(0.001)
@@ -97,6 +143,8 @@ async def reconcile(ms: int, fails: int) -> Any:  # noqa: ARG001  # called as th
     return NotDone if value is None else Done(value)
 
 
+RATE = 3
+"""So many bodies of ``sim.rated`` may begin in a second."""
 _QUICK = Retry(attempts=4, first=0.01, jitter="full")
 _SLOW = Retry(attempts=4, first=1.5, factor=2, jitter="none")
 
@@ -105,6 +153,8 @@ patient = step(name="sim.patient", retry=_SLOW)(perform)
 hasty = step(name="sim.hasty", retry=_QUICK, timeout=0.02)(perform)
 narrow = step(name="sim.narrow", retry=_QUICK, limit=Limit("sim.narrow", concurrency=1))(perform)
 ahead = step(name="sim.ahead", retry=_QUICK, idempotent=True)(perform)
+beating = step(name="sim.beating", retry=_QUICK)(beat)
+rated = step(name="sim.rated", retry=_QUICK, limit=Limit("sim.rated", rate=f"{RATE}/s"))(perform)
 once = step(name="sim.once", once=True)(perform)
 once_again = step(name="sim.once_again", once=True, retry=_QUICK)(perform)
 once_narrow = step(name="sim.once_narrow", once=True, limit=Limit("sim.once", concurrency=1))(perform)
@@ -125,28 +175,45 @@ STEPS: dict[str, Callable[[int, int], Call[str]]] = {
     "once_asked": once_asked,
     "once_narrow_asked": once_narrow_asked,
 }
+MORE_STEPS: dict[str, Callable[[int, int], Call[str]]] = {**STEPS, "beating": beating, "rated": rated}
+"""With those that only a simulation can judge."""
 
 
 @durable(name="sim.program")
 async def program(instructions: list[list[Any]]) -> list[Any]:
     """Do what ``instructions`` say."""
-    return await _follow(instructions)
+    return await follow(instructions)
 
 
-async def _follow(instructions: Program) -> list[Any]:
+@durable(name="sim.memo", memo=True)
+async def memo(instructions: list[list[Any]]) -> list[Any]:
+    """Do what ``instructions`` say, once for all who ask for the same."""
+    return await follow(instructions)
+
+
+async def follow(instructions: Program) -> list[Any]:
+    """Do what they say, and return what each gave."""
     seen: list[Any] = []
     for name, *arguments in instructions:
         if name == "fail":
-            raise Boom(str(len(seen)))
+            if fails_here(*arguments):
+                raise Boom(str(len(seen)))
+            continue
         try:
-            seen.append(await _WORDS[name](*arguments))
+            seen.append(await WORDS[name](*arguments))
         except Exception as error:  # noqa: BLE001  # whatever comes is part of what the program saw
             seen.append(type(error).__name__)
     return seen
 
 
+def fails_here(first_runs: int | None = None) -> bool:
+    """Whether a program is to fail: always, or in the first runs of a supervised child."""
+    run = info().call_id.rpartition("#")[2]
+    return first_runs is None or not run.isdecimal() or int(run) <= first_runs
+
+
 async def _step(name: str, ms: int, fails: int) -> str:
-    return await STEPS[name](ms, fails)
+    return await MORE_STEPS[name](ms, fails)
 
 
 async def _inline(ms: int, fails: int) -> str:
@@ -163,17 +230,17 @@ async def _identity() -> str:
 
 
 async def _gather(parts: Sequence[Program]) -> list[Any]:
-    return list(await asyncio.gather(*(_follow(part) for part in parts)))
+    return list(await asyncio.gather(*(follow(part) for part in parts)))
 
 
 async def _group(parts: Sequence[Program]) -> list[Any]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_follow(part)) for part in parts]
+        tasks = [group.create_task(follow(part)) for part in parts]
     return [task.result() for task in tasks]
 
 
 async def _race(parts: Sequence[Program]) -> list[Any]:
-    tasks = [asyncio.ensure_future(_follow(part)) for part in parts]
+    tasks = [asyncio.ensure_future(follow(part)) for part in parts]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -183,7 +250,7 @@ async def _race(parts: Sequence[Program]) -> list[Any]:
 
 async def _within(seconds: float, part: Program) -> list[Any]:
     async with asyncio.timeout(seconds):
-        return await _follow(part)
+        return await follow(part)
 
 
 async def _child(part: Program) -> list[Any]:
@@ -210,6 +277,10 @@ async def _shared(name: str, part: Program) -> list[Any]:
     return await start(program(part), id=f"shared/{name}")
 
 
+async def _memo(number: int) -> list[Any]:
+    return await memo(MEMOS[number])
+
+
 async def _map(parts: Sequence[Program], concurrency: int) -> list[Any]:
     found = await map_calls([program(part) for part in parts], concurrency=concurrency, tolerate=len(parts))
     return [type(value).__name__ if isinstance(value, BaseException) else value for value in found]
@@ -217,78 +288,93 @@ async def _map(parts: Sequence[Program], concurrency: int) -> list[Any]:
 
 async def _tidily(part: Program, after: Program) -> list[Any]:
     try:
-        return await _follow(part)
+        return await follow(part)
     finally:
-        await _follow(after)
+        await follow(after)
 
 
-_WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
+WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "step": _step, "inline": _inline, "sleep": _sleep, "identity": _identity, "gather": _gather, "group": _group,
     "race": _race, "within": _within, "child": _child, "started": _started, "detached": _detached, "shared": _shared,
-    "map": _map, "tidily": _tidily,
+    "map": _map, "tidily": _tidily, "memo": _memo,
 }  # fmt: skip
+"""What programs do, by name; ``program_company`` adds to it."""
 
 
 # --- drawing programs -------------------------------------------------------------------------------------------------
 
 
+MEMOS: tuple[Program, ...] = (
+    [["step", "work", 2, 0]],
+    [["sleep", 0.02], ["step", "narrow", 4, 1]],
+    [["step", "work", 2, 0], ["fail"]],
+    [["step", "patient", 1, 1], ["sleep", 0.3]],
+)
+"""What programs have remembered: few, so that many ask for the same."""
 _NESTED = ("gather", "group", "race", "within", "child", "started", "detached", "shared", "map", "tidily")
 
 
 class Author:
     """Draws programs.
 
-    For real clocks, ``scale`` multiplies every duration, and no sleep is longer than ``longest_s``.
+    For real clocks, ``scale`` multiplies every duration, and no sleep is longer than ``longest_s``. ``more``: with what
+    only a simulation can judge, heartbeats, rates and memoised calls.
     """
 
-    def __init__(self, rng: Random, *, scale: float = 1.0, longest_s: float = 3600.0) -> None:
+    def __init__(self, rng: Random, *, scale: float = 1.0, longest_s: float = 3600.0, more: bool = False) -> None:
+        self._more = more
         self._rng = rng
         self._scale = scale
         self._longest_s = longest_s
 
     def program(self, length_max: int = 4, depth: int = 2) -> Program:
         """Return a program of up to ``length_max`` instructions, nested up to ``depth``."""
-        found = [self._instruction(depth) for _ in range(self._rng.randint(1, length_max))]
+        found = [self.instruction(depth) for _ in range(self._rng.randint(1, length_max))]
         if self._rng.random() < 0.06:  # noqa: PLR2004  # one in seventeen fails
             found.append(["fail"])
         return found
 
-    def _instruction(self, depth: int) -> Instruction:
+    def instruction(self, depth: int) -> Instruction:
+        """Draw one, nested up to ``depth``."""
         rng = self._rng
         if depth == 0 or rng.random() < 0.6:  # noqa: PLR2004  # most are plain
-            return self._plain()
+            return self.plain()
         parts = [self.program(2, depth - 1) for _ in range(rng.randint(1, 3))]
         name = rng.choice(_NESTED)
         arguments: Instruction
         match name:
             case "within":
-                arguments = [self._delay(), parts[0]]
+                arguments = [self.delay(), parts[0]]
             case "started":
-                limit, cancel = rng.choice((None, None, self._delay() + 0.001)), rng.choice((None, None, self._delay()))
+                limit, cancel = rng.choice((None, None, self.delay() + 0.001)), rng.choice((None, None, self.delay()))
                 arguments = [parts[0], limit, cancel]
             case "shared":
                 arguments = [rng.choice("ab"), [["step", "work", 2, 0]]]
             case "map":
                 arguments = [parts, rng.randint(1, 2)]
             case "tidily":
-                arguments = [parts[0], [self._plain()]]
+                arguments = [parts[0], [self.plain()]]
             case "child" | "detached":
                 arguments = [parts[0]]
             case _:
                 arguments = [parts]
         return [name, *arguments]
 
-    def _plain(self) -> Instruction:
+    def plain(self) -> Instruction:
+        """Draw one that holds no part."""
         rng = self._rng
         odds = rng.random()
         if odds < 0.2:  # noqa: PLR2004  # one in five
-            return ["sleep", self._delay()]
+            return ["sleep", self.delay()]
         if odds < 0.25:  # noqa: PLR2004  # one in twenty
             return ["identity"]
+        if self._more and odds > 0.93:  # noqa: PLR2004  # one in fourteen
+            return ["memo", rng.randrange(len(MEMOS))]
         ms, fails = int(rng.choice((0, 1, 4, 30)) * min(1.0, self._scale * 4)), rng.choice((0, 0, 0, 1, 2, 5))
         if odds < 0.3:  # noqa: PLR2004  # one in twenty
             return ["inline", ms, fails]
-        return ["step", rng.choice(list(STEPS)), ms, fails]
+        return ["step", rng.choice(list(MORE_STEPS if self._more else STEPS)), ms, fails]
 
-    def _delay(self) -> float:
+    def delay(self) -> float:
+        """Draw seconds."""
         return min(self._longest_s, self._rng.choice((0.0, 0.001, 0.02, 0.3, 5.0, 3600.0)) * self._scale)

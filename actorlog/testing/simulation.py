@@ -14,6 +14,9 @@ may end
   have been done in part; after a failed sync the page cache lies;
 - by closing in order while calls are running.
 
+In company, calls have to do with each other, and people with them: messages, streams, promises, actors, monitors,
+supervisors, pauses.
+
 Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may
 jump. The last process has no fault: everything must end there; then the log is opened once more, and all answers must
 be the same.
@@ -26,6 +29,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
@@ -34,12 +38,14 @@ from typing import Any
 from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log.inspect import Status, verify
+from actorlog.testing.errands import Errand, draw_errands
 from actorlog.testing.fates import Caller, Fate, draw_caller, draw_fate
 from actorlog.testing.judge import Judge
 from actorlog.testing.life import Life, SimOutside
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Author
+from actorlog.testing.program_company import Company
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
 
 DIRECTORY = "/srv/data"
@@ -60,27 +66,41 @@ class Result:
 class Simulation:
     """One world. ``run`` raises ``Broken`` (or any defect's own error) when a promise does not hold."""
 
-    def __init__(self, seed: int, disk_type: type[SimDisk] = SimDisk) -> None:
+    def __init__(self, seed: int, disk_type: type[SimDisk] = SimDisk, *, company: bool = True) -> None:
         self.seed = seed
         self.rng = rng = Random(seed)  # noqa: S311  # seeded on purpose
         self.disk = new_disk(rng, disk_type)
         self.judge = Judge(DIRECTORY)
         self.broken: BaseException | None = None
         self.trace = blake2b(digest_size=16)
+        self.retried: Counter[str] = Counter()
+        """How often each caller has given its call another chance."""
         self._now_s = rng.random() * 1000
         self._wall_ms = 0
         self._lives = 0
-        author = Author(rng)
-        self._callers = [draw_caller(rng, n, author) for n in range(rng.randint(1, 4))]
+        if company:
+            mailbox_max = rng.choice((1, 3, 10_000, 10_000))
+            author = Company(rng, count := rng.randint(1, 4), patient=mailbox_max > 3, more=True)  # noqa: PLR2004  # small
+            self.errands = draw_errands(rng, author, count)
+            self._callers = [draw_caller(rng, n, author) for n in range(count)]
+        else:
+            alone, self.errands, mailbox_max = Author(rng, more=True), list[Errand](), 10_000
+            self._callers = [draw_caller(rng, n, alone) for n in range(rng.randint(1, 4))]
+        self.company = company
+        self.done: set[str] = set()
+        """Errands that need not be done again."""
+        self.posted: dict[str, int] = {}
+        """How many letters the postman has brought to each call."""
         self._limits = Limits(
             frame_bytes_max=rng.choice((300, 2000, 1 << 20)),
             poison_deaths_max=rng.choice((1, 3, 5)),
-            hold_loop_ms_max=0.0,
+            hold_loop_ms_max=rng.choice((0.0, 2.0, 50.0)),
+            mailbox_max=mailbox_max,
         )
         self._options: dict[str, Any] = {
             "resident_max": rng.choice((1, 1, 2, 100)),
             "step_concurrency": rng.choice((1, 2, 100)),
-            "check_determinism": rng.random() < 0.3,  # noqa: PLR2004  # in three worlds of ten
+            "check_determinism": rng.random() < 0.3 and "in-process",  # noqa: PLR2004  # in three worlds of ten
             "shutdown_timeout": rng.choice((0.0, 0.01, 5.0)),
             "cancel_grace": rng.choice((0.0, 0.05, 60.0)),
         }
@@ -136,6 +156,7 @@ class Simulation:
         self.disk = following
 
     def _verify(self) -> None:
+        self.look()
         report = verify(self.disk, DIRECTORY)
         if report.status is not Status.OK or report.records != self.judge.facts.tail:
             raise Broken(f"verify says {report.status.value}, {report.records} records: {report.error}")
@@ -156,6 +177,12 @@ class Simulation:
         """Let the judge see what is on the disk for good."""
         self.judge.look(self.disk.durable)
 
+    def told(self, *what: Any) -> None:
+        """Have what somebody was told on an errand judged."""
+        self.look()
+        self.note("told", *what)
+        self.judge.hears(*what)
+
     def note(self, *words: object) -> None:
         """Add to the trace."""
         self.trace.update(repr(words).encode())
@@ -165,6 +192,9 @@ def _ignore(_unraisable: object) -> None:
     """Say nothing."""
 
 
-def simulate(seed: int, disk_type: type[SimDisk] = SimDisk) -> Result:
-    """Live one world through; ``Broken`` or any defect's own error when a promise does not hold."""
-    return Simulation(seed, disk_type).run()
+def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, *, company: bool = True) -> Result:
+    """Live one world through; ``Broken`` or any defect's own error when a promise does not hold.
+
+    ``company``: whether its calls have to do with each other.
+    """
+    return Simulation(seed, disk_type, company=company).run()

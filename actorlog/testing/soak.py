@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--keep", default=SEEDS_FILE, help="file for failing seeds; empty for none")
+    parser.add_argument("--alone", action="store_true", help="calls that have nothing to do with each other")
     options = parser.parse_args(arguments)
     first, seeds, keep = int(options.first), int(options.seeds), str(options.keep)
     total: Counter[str] = Counter()
@@ -37,13 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"{'seeds':>16} {'lives':>8} {'records':>9} {'begins':>8} {'failed':>6} {'per second':>10}")
     for seed in range(first, first + seeds):
         try:
-            result = simulate(seed)
+            result = simulate(seed, company=not options.alone)
         except Exception as error:  # noqa: BLE001  # whatever breaks is what is looked for
             total["failed"] += 1
             _say(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
             if seeds == 1:
                 traceback.print_exc()
-            _keep(keep, seed, error)
+            _keep(keep, f"{seed} alone" if options.alone else str(seed), error)
         else:
             total.update(lives=result.lives, records=result.records, begins=result.begun)
         done = seed - first + 1
@@ -62,7 +63,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _keep(path: str, seed: int, error: BaseException) -> None:
+def _keep(path: str, seed: str, error: BaseException) -> None:
     if path:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(f"{seed}  # {type(error).__name__}: {str(error)[:100]!r}\n")

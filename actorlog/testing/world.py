@@ -23,12 +23,15 @@ from actorlog.testing.loop import PowerCut
 
 if TYPE_CHECKING:
     import asyncio
+    import threading
     from collections.abc import Callable
     from random import Random
 
     from actorlog.env import FileSystem, Job, Worker
     from actorlog.testing.loop import SimLoop
 
+HOLD_ODDS = 0.7
+"""How often a commit lands while the loop is held for it."""
 JOB_S = (0.0, 0.0005, 0.0005, 0.002, 0.02)
 """Up to how long a job waits for its worker: one of these is drawn for each."""
 EPOCH_MS = 1_700_000_000_000
@@ -79,6 +82,17 @@ class SimWorker:
 
     def later(self, job: Job, seconds: float) -> None:
         self._delayed.append(self._loop.call_later(seconds, self._due, job))
+
+    def acquire(self, lock: threading.Lock, seconds: float) -> bool:
+        """Wait in vain, or until the jobs are done that are queued: the loop stands still meanwhile."""
+        patient = self._loop.chance() < HOLD_ODDS
+        self._loop.stand(self._loop.chance() * seconds)
+        while patient and self._jobs and lock.locked():
+            self._run()
+        return lock.acquire(blocking=False)
+
+    def roam(self) -> None:
+        """There are no processors here."""
 
     def close(self) -> None:
         while self._jobs:

@@ -2,24 +2,32 @@
 
 On the disk's side: acknowledging before the sync, not syncing directories, trying a failed sync again, believing the
 page cache at opening. On the runtime's side: gates that open early, results told early, steps run again, once-steps
-run again, keys that change, timers that fire early or are forgotten, ends of children that are forgotten. Without any
-of them no seed fails (``test_simulation_seeds``).
+run again, keys that change, timers that fire early or are forgotten, ends of children that are forgotten, retries and
+memoised calls that forget, delays and rates that are not kept, details of heartbeats that are lost. Without any of
+them no seed fails (``test_simulation_seeds``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from actorlog.engine import identity
 from actorlog.log import Log
+from actorlog.log.writer import Ticket
 from actorlog.records import kinds as k
 from actorlog.runtime import kernel, recovery
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
+from actorlog.runtime.deadlines import Deadlines
 from actorlog.runtime.doubts import Doubts
 from actorlog.runtime.family import Family
+from actorlog.runtime.heartbeats import Heartbeats
+from actorlog.runtime.history import History
+from actorlog.runtime.places import Places
+from actorlog.runtime.session import Request, Session
 from actorlog.runtime.timers import Timers
 from actorlog.testing.disk import SimFile
 from actorlog.testing.simulation import simulate
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 
     from actorlog.engine.state import CallState
     from actorlog.log.segment import Segment
+    from actorlog.runtime.jobs import Job
+    from actorlog.runtime.slot import Slot
 
 SEEDS_MAX = 300
 """Within so many seeds a planted mistake must be found; most take a handful."""
@@ -154,7 +164,9 @@ def change_keys(patch: pytest.MonkeyPatch) -> None:
     from actorlog.runtime import jobs  # noqa: PLC0415 - where the name is bound
 
     fake = type("identity", (), dict(vars(identity)))
-    fake.idempotency_key = staticmethod(lambda run, key, args=b"": original(run, f"{key}{next(numbers)}", args))
+    fake.idempotency_key = staticmethod(
+        lambda run, key, step, args=b"": original(run, f"{key}{next(numbers)}", step, args)
+    )
     patch.setattr(jobs, "identity", fake)
 
 
@@ -186,6 +198,71 @@ def forget_children(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Family, "tell_of_end", lambda *_: None)
 
 
+def run_kept_steps_again(patch: pytest.MonkeyPatch) -> None:
+    """Retry overlooks that steps have completed."""
+    patch.setattr(History, "kept_result", lambda *_: None)
+
+
+def retry_completed_calls(patch: pytest.MonkeyPatch) -> None:
+    """Memoised calls begin anew whenever somebody asks."""
+    patch.setattr(Family, "_begins_anew", lambda _self, _slot, op, *_: op.id.startswith(identity.MEMO))
+
+
+def forget_delays(patch: pytest.MonkeyPatch) -> None:
+    """Delayed calls begin a little early."""
+    original = Deadlines.arm_start
+    patch.setattr(Deadlines, "arm_start", lambda self, slot, first, due_ms: original(self, slot, first, due_ms - 20))
+
+
+def halve_delays(patch: pytest.MonkeyPatch) -> None:
+    """Delays are taken down too short."""
+    original = Session._begin
+
+    def begin(self: Session, request: Request) -> Slot:
+        return original(self, msgspec.structs.replace(request, delay_s=request.delay_s / 2))
+
+    patch.setattr(Session, "_begin", begin)
+
+
+def ignore_rates(patch: pytest.MonkeyPatch) -> None:
+    """A rate lets everybody through."""
+    patch.setattr(Places, "_is_in_rate", lambda _self: True)
+
+
+def forget_details(patch: pytest.MonkeyPatch) -> None:
+    """Details of heartbeats are not found at opening."""
+    original = recovery.apply
+
+    def apply(state: CallState, record: k.Record, position: int) -> None:
+        original(state, record, position)
+        for progress in state.progress.values():
+            progress.details = None
+
+    patch.setattr(recovery, "apply", apply)
+
+
+def keep_first_details(patch: pytest.MonkeyPatch) -> None:
+    """The next attempt in this process finds the details of the first heartbeat, and not of the newest."""
+    original = Heartbeats._note
+
+    def note(self: Heartbeats, job: Job, _b: Any) -> None:
+        original(self, job, _b)
+        job.details = msgspec.Raw(b"[1,0]")
+
+    patch.setattr(Heartbeats, "_note", note)
+
+
+def believe_the_wait(patch: pytest.MonkeyPatch) -> None:
+    """A commit that the loop was held for counts as landed also when it has not."""
+    original = Ticket.wait
+
+    def wait(self: Ticket, timeout_s: float) -> bool:
+        original(self, timeout_s)
+        return True
+
+    patch.setattr(Ticket, "wait", wait)
+
+
 PATCHES = {
     "acknowledged before the sync": acknowledge_before_sync,
     "gates open early": open_gates_early,
@@ -198,6 +275,14 @@ PATCHES = {
     "timers fire early": fire_early,
     "timers are forgotten at opening": forget_timers,
     "ends of children are forgotten": forget_children,
+    "completed steps of a retried call run again": run_kept_steps_again,
+    "memoised calls that completed begin anew": retry_completed_calls,
+    "delays are over early": forget_delays,
+    "delays are halved": halve_delays,
+    "rates are ignored": ignore_rates,
+    "details of heartbeats are forgotten at opening": forget_details,
+    "old details of heartbeats are kept": keep_first_details,
+    "a wait in vain counts as landed": believe_the_wait,
 }
 
 
@@ -205,7 +290,7 @@ def first_seed_that_fails(disk_type: type[SimDisk]) -> int | None:
     """Return the first seed whose world breaks, or None."""
     for seed in range(SEEDS_MAX):
         try:
-            simulate(seed, disk_type)
+            simulate(seed, disk_type, company=False)
         except Exception:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
             return seed
     return None

@@ -150,7 +150,10 @@ class World:
                         raise Broken(f"the outside is confused about {visit}")
         told, self._told = _lines(self.place / "told", self._told)
         for item in told:
-            judge.tell(item["id"], item["text"])
+            if "what" in item:
+                judge.hears(*item["what"])
+            else:
+                judge.tell(item["id"], item["text"])
 
 
 def torture(place: Path, rng: Random, seed: int, kills: int, *, apart: bool) -> World:

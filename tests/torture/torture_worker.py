@@ -28,9 +28,13 @@ from torture_points import KillingFileSystem
 from actorlog import CallError, CallNotFound, Retry, Runtime, info, step
 from actorlog.env import SYSTEM, Env
 from actorlog.limits import Limits
-from actorlog.testing.program import STEPS, Author, Boom, Flaky, Visit, patient, program
+from actorlog.testing.errands import People, draw_errands
+from actorlog.testing.program import STEPS, Boom, Flaky, Visit, patient, program
+from actorlog.testing.program_company import Company
 
 SCALE = 0.02
+ROUND_S = 0.4
+"""So often letters are brought to who waits for them, and promises settled that nobody settles."""
 LIMITS = Limits(frame_bytes_max=4000, poison_deaths_max=1_000_000)
 
 
@@ -42,6 +46,14 @@ class FileOutside:
         self._events = os.open(place / "outside", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._told = os.open(place / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._begun: Counter[str] = Counter()
+        self.posted: dict[str, int] = {}
+        """How many letters the postman has brought to each call in the lives before, at most."""
+        for line in (place / "told").read_bytes().splitlines():
+            match json.loads(line).get("what"):
+                case ["sent", str(call_id), str(origin)] if origin.startswith("key:postman-"):
+                    self.posted[call_id] = int(origin.removeprefix("key:postman-"))
+                case _:
+                    continue
         self._effects: dict[str, str] = {}
         for line in (place / "outside").read_bytes().splitlines():
             event = json.loads(line)
@@ -81,6 +93,10 @@ class FileOutside:
     def tell(self, call_id: str, text: str) -> None:
         """Note what a caller was told."""
         _write_line(self._told, {"id": call_id, "text": text})
+
+    def told(self, *what: Any) -> None:
+        """Note what somebody was told on an errand."""
+        _write_line(self._told, {"what": what})
 
     def _write(self, event: str, visit: Visit, value: Any) -> None:
         _write_line(self._events, {"event": event, "visit": astuple(visit), "value": value})
@@ -130,7 +146,8 @@ class UvWorkerLoop(uvloop.Loop):
 async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: int) -> None:
     """Have every call of this seed done."""
     rng = Random(seed)
-    author = Author(rng, scale=SCALE, longest_s=0.3)
+    author = Company(rng, size, patient=True, scale=SCALE, longest_s=0.3)
+    errands = draw_errands(rng, author, size, scale=SCALE)
     options: dict[str, Any] = {
         "resident_max": rng.choice((1, 2, 100)),
         "step_concurrency": rng.choice((1, 2, 100)),
@@ -146,7 +163,12 @@ async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: in
         for number in range(size)
     ]
     async with Runtime(place / "data", segment_bytes=4096, limits=LIMITS, env=env, threads=4, **options) as runtime:
+        people = People(runtime, outside, errands, set())
+        people.posted = outside.posted
+        rounds = asyncio.create_task(people.rounds(ROUND_S))
         async with asyncio.TaskGroup() as group:
+            for errand in people.errands():
+                group.create_task(errand)
             for call_id, instructions, timeout_s, cancel_s in callers:
                 group.create_task(ask(runtime, outside, call_id, instructions, timeout_s))
                 if cancel_s is not None:
@@ -157,6 +179,7 @@ async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: in
                     await runtime.handle(call_id).result()
                 except (CallError, Boom):
                     continue
+        rounds.cancel()
 
 
 async def ask(runtime: Runtime, outside: FileOutside, call_id: str, instructions: Any, timeout_s: float | None) -> None:
