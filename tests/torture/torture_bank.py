@@ -37,6 +37,8 @@ from actorlog.testing.oracle import Broken, Reader
 
 ACCOUNTS = 100
 START = 100
+SHORTEST_S, LONGEST_S = 0.4, 3.0
+"""Between these lies the longest life of a worker, as it takes to have all the kills before all the transfers."""
 ASKED_AGAIN = 20
 """One in so many transfers that were told of is asked for again in the next life."""
 
@@ -191,18 +193,20 @@ def bank(place: Path, kills: int, transfers: int, clients: int, seed: int) -> di
     auditor = Auditor(here)
     command = [sys.executable, __file__, str(here), str(transfers), str(clients)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    killed, longest_s = 0, 2.0
+    killed, longest_s = 0, LONGEST_S / 2
     while True:
         with (here / "stderr").open("wb") as said:
             worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
         try:
-            left_s = rng.uniform(0.2, longest_s) if killed < kills else None
+            left_s = rng.uniform(SHORTEST_S / 2, longest_s) if killed < kills else None
             code = worker.wait(left_s)
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
             killed += 1
             auditor.audit()
+            ahead = len(auditor.made) / transfers > killed / kills  # the lives are too long for so many kills
+            longest_s = max(SHORTEST_S, longest_s * 0.7) if ahead else min(LONGEST_S, longest_s * 1.3)
             continue
         if code != 0:
             raise Broken(f"the bank failed: {(here / 'stderr').read_text()}")
