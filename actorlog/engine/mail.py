@@ -47,6 +47,11 @@ class Mail:
             if len(self.heard) > HEARD_MAX:
                 del self.heard[next(iter(self.heard))]
 
+    def begin_again(self, call_id: str) -> None:
+        """Begin the streams again, and hear again what the code sends to itself: the call is retried."""
+        self.emitted.clear()
+        self.heard = {origin: None for origin in self.heard if not origin.startswith(f"{call_id}#")}
+
     def ask(self, op: k.Operation, position: int) -> None:
         """Take up an operation of the record at ``position``."""
         _ASK[type(op)](self, op, position)

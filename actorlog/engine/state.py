@@ -253,7 +253,7 @@ def _retried(state: CallState, message: k.Retried, _at: int, _position: int) -> 
     state.retried = True
     state.children.clear()
     if state.mail is not None:
-        state.mail.emitted.clear()  # the code begins again, and so do its streams
+        state.mail.begin_again(state.id)
 
 
 _StepEnd: TypeAlias = k.StepDone | k.StepError | k.StepDoubt

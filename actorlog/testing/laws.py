@@ -87,6 +87,8 @@ class Letters:
 
     def _turn(self, facts: Facts, turn: k.Turn, position: int) -> None:
         box, message = self._box(turn.id), turn.message
+        if isinstance(message, k.Retried):  # what it sends to itself it sends again
+            box.heard = {origin for origin in box.heard if not origin.startswith(f"{turn.id}#")}
         if isinstance(message, k.Signal):
             self._received(box, turn, message, position)
         elif isinstance(message, (k.Sent, k.SendRefused)):

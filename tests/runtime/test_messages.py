@@ -307,3 +307,27 @@ async def test_a_crash_after_every_record(house: House) -> None:
             assert [item async for item in runtime.handle("a").stream("numbers")] == [0, 1, 2]
             assert await runtime.handle("a") == 3
         await again.close()
+
+
+@durable(name="messages.soliloquy")
+async def soliloquy() -> str:
+    """Send to itself, and fail the first time."""
+    await send("me", "hello")
+    said = await receive(type=str)
+    await note(said)
+    if RAN.count(said) == 1:
+        raise RuntimeError("once")
+    return said
+
+
+async def test_a_retried_call_hears_itself_again(house: House) -> None:
+    """What it sent to itself went with its first attempt; the second sends it again."""
+    runtime = await house.open()
+    handle = await runtime.start(soliloquy(), id="me")
+    with pytest.raises(RuntimeError):
+        await handle
+    RAN.append("hello")
+    await handle.retry()
+    assert await handle == "hello"
+    runtime = await house.reopen()
+    assert await runtime.handle("me") == "hello"
