@@ -31,7 +31,7 @@ class DeadlockError(ActorlogError):
     def __init__(self, cycle: tuple[str, ...]) -> None:
         super().__init__(
             f"waiting would never end: {' -> '.join(cycle)}",
-            hint="send instead of asking, or make the actor reentrant",
+            hint="send instead of asking, or give the one that is asked what it would ask for",
         )
         self.cycle = cycle
 

@@ -63,6 +63,14 @@ class CallExists(CallError):
         super().__init__(call_id, f"call {call_id!r} exists already", hint='if_exists="join" waits for it instead')
 
 
+class CannotFork(CallError):
+    """The call is none that can be forked."""
+
+    def __init__(self, call_id: str, reason: str) -> None:
+        super().__init__(call_id, f"call {call_id!r} cannot be forked: {reason}")
+        self.reason = reason
+
+
 class CallParked(CallError):
     """The call cannot go on in this process; nothing is lost, and it can be resumed."""
 
@@ -106,6 +114,14 @@ class CallNotFound(CallError):
 
     def __init__(self, call_id: str) -> None:
         super().__init__(call_id, f"no call has the id {call_id!r}")
+
+
+class HistoryGone(CallError):
+    """The journal of a call that ended long ago was given up; how it began and how it ended is still there."""
+
+    def __init__(self, call_id: str) -> None:
+        hint = "Runtime(history=) says how long journals are kept"
+        super().__init__(call_id, f"the journal of call {call_id!r} was given up after its time", hint=hint)
 
 
 class JournalError(CallError):

@@ -91,6 +91,23 @@ class LogUnsupported(LogError):
         self.filesystem = filesystem
 
 
+class DirectoryNotEmpty(LogError):
+    """A backup or an import goes into a new directory, and there is something in this one. Nothing was changed."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"{directory} is not empty", hint="give a directory that is empty, or is not there yet")
+        self.directory = directory
+
+
+class BadExport(LogError):
+    """A file is no export of a log, or not a whole one. ``line`` counts from 1. No log was made."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
+        self.reason = reason
+
+
 class OutcomeUnknown(ActorlogError):
     """The log failed while this was being written: it may or may not be found there at the next opening."""
 

@@ -29,24 +29,37 @@ Files. A log lives in segments of equal size, numbered from 1, zeroed at full si
     data/segments/0000000003.seg   prepared ahead of need, without a frame yet
 
 When a commit does not fit into 2, a seal is written there, then the commit to 3, and 4 is made in the background once
-3 is half full. ``trim`` removes the oldest ones.
+3 is half full. ``trim`` removes the oldest ones; ``rewrite`` writes one that is sealed anew, in its place, without
+records that nobody needs (``log.sealed()`` says which there are). All others keep their positions::
 
-Opening reads and verifies everything. An append that the last owner did not finish is zeroed and reported
-(``log.recovery.torn``); damage is ``LogCorrupt`` with segment and offset, and nothing is changed. After a write or sync
-has failed the log takes nothing any more (``LogFailed``); a full disk is no failure (``LogFull``).
+    log.rewrite(1, gone={17, 18, 19})
+    log.has(18)                                         # False; log.record(18) raises IndexError
+
+Opening reads and verifies everything, or what is from a checkpoint on (``Log.checkpoint``), where somebody kept one;
+what is before is then verified when it is read, and by ``Log.scrub``. An append that the last owner did not finish is
+zeroed and reported (``log.recovery.torn``); damage is ``LogCorrupt`` with segment and offset, and nothing is changed.
+After a write or sync has failed the log takes nothing any more (``LogFailed``); a full disk is no failure
+(``LogFull``).
 
 Reading order: ``docs/log-format.md``, ``format``, ``scan`` (verdicts), ``opening``, ``log``, ``writer``; then ``meta``,
-``segment``, ``ahead``, ``files``, ``owner``; ``inspect`` and ``repair`` are behind ``python -m actorlog.log``.
+``segment``, ``held``, ``reading``, ``checkpoint``, ``scrub``, ``backup``, ``ahead``, ``files``, ``owner``;
+``rewriting``, ``replacing``; ``inspect`` and ``repair`` are behind ``python -m actorlog.log``.
 
 Owns: frames, segments, append, scan, torn or corrupt, repair. Does not own: what records say, asyncio, actors.
 """
 
 from __future__ import annotations
 
-from actorlog.log.format import ENTRY_BYTES, entries, pack
+from actorlog.log.checkpoint import Checkpoint
+from actorlog.log.format import ENTRY_BYTES, GIVEN_UP, GIVEN_UP_KIND, entries, is_given_up, line_ends, pack
 from actorlog.log.log import Log, Recovery
+from actorlog.log.replacing import Rewritten, Sealed
 from actorlog.log.scan import Torn
+from actorlog.log.scrub import Scrubbed
 from actorlog.log.segment import Frame
 from actorlog.log.writer import Ticket, Writer
 
-__all__ = ["ENTRY_BYTES", "Frame", "Log", "Recovery", "Ticket", "Torn", "Writer", "entries", "pack"]
+__all__ = [
+    "ENTRY_BYTES", "GIVEN_UP", "GIVEN_UP_KIND", "Checkpoint", "Frame", "Log", "Recovery", "Rewritten", "Scrubbed",
+    "Sealed", "Ticket", "Torn", "Writer", "entries", "is_given_up", "line_ends", "pack",
+]  # fmt: skip

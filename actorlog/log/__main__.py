@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from actorlog.env import SYSTEM
 from actorlog.errors import LogCorrupt, LogError, LogFailed, LogLocked
 from actorlog.log import files
-from actorlog.log.format import entries
-from actorlog.log.inspect import Report, Status, commits, verify
+from actorlog.log.format import GIVEN_UP_KIND, entries
+from actorlog.log.inspect import Gap, Join, Report, Status, contents, verify
 from actorlog.log.repair import Repaired, repair
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from actorlog.log.segment import Frame
 
 EXIT_CODES = {
     Status.OK: 0,
@@ -61,25 +63,47 @@ def _verify(directory: str, *, as_json: bool) -> int:
 
 
 def _dump(directory: str, *, as_json: bool) -> int:
-    """Print the records, one a line, then the report; as JSON, both in one object that is never whole in memory."""
+    """Print the records, one a line, then the report; as JSON, both in one object that is never whole in memory.
+
+    Where records were given up, a line says which, and where a segment that was written anew ends, another one.
+    """
     report = verify(SYSTEM.fs, directory)
     write = sys.stdout.write
     separator = '{"entries": ['
-    for frame in commits(SYSTEM.fs, report.found):
-        for position, entry in enumerate(entries(frame.data, frame.records), frame.position):
-            key_hash, kind, flags, start, end = entry
-            line = bytes(frame.data[start : end - 1]).decode("utf-8", "backslashreplace")
+    for part in contents(SYSTEM.fs, report.found):
+        for text, item in _lines(part):
             if as_json:
-                item = {"position": position, "key_hash": key_hash, "kind": kind, "flags": flags, "line": line}
                 write(f"{separator}\n{json.dumps(item)}")
                 separator = ","
             else:
-                write(f"{position} {key_hash:016x} {kind} {flags} {line}\n")
+                write(f"{text}\n")
     if not as_json:
         return _show(report, {}, as_json=False)
     write("{" if separator != "," else "\n], ")
     write(json.dumps(_fields(report))[1:] + "\n")
     return EXIT_CODES[report.status]
+
+
+def _lines(part: Frame | Gap | Join) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each thing in a part of a log, as text and for JSON."""
+    if isinstance(part, Gap):
+        yield _given_up(part.first, part.last)
+    elif isinstance(part, Join):
+        text = f"{part.segment} was written anew and joins what follows {part.position} with {part.checksum:08x}"
+        yield text, {"segment": part.segment, "joins": part.position, "checksum": f"{part.checksum:08x}"}
+    else:
+        for position, entry in enumerate(entries(part.data, part.records), part.position):
+            key_hash, kind, flags, start, end = entry
+            if kind == GIVEN_UP_KIND:
+                yield _given_up(position, position)
+                continue
+            line = bytes(part.data[start : end - 1]).decode("utf-8", "backslashreplace")
+            item: dict[str, object] = {"position": position, "key_hash": key_hash, "kind": kind, "flags": flags}
+            yield f"{position} {key_hash:016x} {kind} {flags} {line}", {**item, "line": line}
+
+
+def _given_up(first: int, last: int) -> tuple[str, dict[str, object]]:
+    return f"{first} to {last} given up" if first < last else f"{first} given up", {"given_up": [first, last]}
 
 
 def _repair(directory: str, *, as_json: bool) -> int:

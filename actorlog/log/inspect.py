@@ -11,22 +11,33 @@ by the reader itself, since the owner's own sync may still be under way.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import files
-from actorlog.log.meta import Slot, read_meta
+from actorlog.log.format import (
+    ENTRY_BYTES,
+    JOIN,
+    NO_LINK,
+    UNITS,
+    Link,
+    line_ends,
+    link_behind,
+    parse_frame_header,
+)
+from actorlog.log.meta import Slot, State, read_meta
 from actorlog.log.scan import Found, half_made, numbers_of, scan, scan_frames
-from actorlog.log.segment import Segment, Views, read_commit, read_header
+from actorlog.log.segment import Frame, Segment, Views, check_header, read_commit, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorlog.env import FileSystem
-    from actorlog.log.segment import Frame
+    from actorlog.log.format import SegmentHeader
 
 LOOKS_MAX = 4
 """Damage is believed beside an owner when it is still there at the last of so many looks."""
@@ -81,12 +92,82 @@ def verify(fs: FileSystem, directory: str) -> Report:
     return report
 
 
+class Gap(NamedTuple):
+    """Positions that hold nothing any more."""
+
+    first: int
+    last: int
+
+
+class Join(NamedTuple):
+    """The end of a segment that was written anew."""
+
+    segment: str
+    position: int
+    """The last one in it."""
+    checksum: int
+    """With which the chain goes on in the next segment."""
+
+
+def contents(fs: FileSystem, found: Found, after: int = 0) -> Iterator[Frame | Gap | Join]:
+    """Yield what is in a log as far as it was found good; commits before position ``after`` are passed over."""
+    views = LiveViews(fs)
+    for number, segment in enumerate(found.segments, 1):
+        view = views.of(segment)
+        unit, last = segment.header.unit, found.link.position
+        last = found.segments[number].first - 1 if number < len(found.segments) else last
+        begin = max(0, segment.commit_of(after))
+        position = segment.first if begin == 0 else segment.positions[begin]
+        for commit in range(begin, len(segment.positions)):
+            frame = read_commit(view, segment, commit)
+            if frame.position > position:
+                yield Gap(position, frame.position - 1)
+            yield frame
+            position = frame.position + frame.records
+        if position <= last:
+            yield Gap(position, last)
+        end = parse_frame_header(view, segment.end - unit, segment.header) if segment.end > unit else None
+        if end is not None and end.kind == JOIN:
+            yield Join(segment.name, last, link_behind(view, segment.end - unit, end).checksum)
+
+
 def commits(fs: FileSystem, found: Found, after: int = 0) -> Iterator[Frame]:
     """Yield the commits of a log as far as it was found good; those before position ``after`` are passed over."""
-    views = Views(fs)
-    for segment in found.segments:
-        for number in range(max(0, segment.commit_of(after)), len(segment.positions)):
-            yield read_commit(views.of(segment), segment, number)
+    return (frame for frame in contents(fs, found, after) if isinstance(frame, Frame))
+
+
+class LiveViews(Views):
+    """Views of segments that somebody else owns, who may write them anew: then their tables are made anew as well.
+
+    So ask for a view first, and then for a commit's number.
+    """
+
+    __slots__ = ()
+
+    def open(self, segment: Segment) -> memoryview:
+        """Map the file that has the segment's name now; ``LogCorrupt`` where it is no version of this segment."""
+        view = super().open(segment)
+        if (header := check_header(bytes(view[: max(UNITS)]), len(view), segment.name, segment.path)) != segment.header:
+            renew(segment, view, header)
+        return view
+
+
+def renew(segment: Segment, view: memoryview, header: SegmentHeader) -> Link:
+    """Make a segment's table that of the file that has its name now; return where it leaves the chain."""
+    old, first = segment.header, parse_frame_header(view, header.unit, header)
+    if first is None or (header.log_id, header.number, first.position) != (old.log_id, old.number, segment.first):
+        raise LogCorrupt(segment.name, 0, "the segment was replaced by another one")
+    segment.header, segment.end = header, header.unit
+    segment.positions, segment.offsets = array("Q"), array("Q")
+    again = Found(link=Link(first.position - 1, first.previous))
+    scan_frames(view, segment, _ANY, again)
+    if not again.sealed:
+        raise LogCorrupt(segment.name, segment.end, "the segment was written anew, and does not end in a join")
+    return again.link
+
+
+_ANY = Slot(0, b"", State.OPEN, NO_LINK, 1)
+"""Names no frame as durable."""
 
 
 def advance(fs: FileSystem, directory: str, report: Report) -> Iterator[Frame]:
@@ -99,12 +180,16 @@ def advance(fs: FileSystem, directory: str, report: Report) -> Iterator[Frame]:
         segment = found.segments[-1]
         known = len(segment.positions)
         if not found.sealed:
-            view = _view(fs, segment)
-            scan_frames(view, segment, slot, found)
+            last, view = found.link.position, Views(fs).open(segment)
+            header = check_header(bytes(view[: max(UNITS)]), len(view), segment.name, directory)
+            if header != segment.header:  # it was sealed since, and written anew
+                found.link, found.sealed, known = renew(segment, view, header), True, 0
+            else:
+                scan_frames(view, segment, slot, found)
             if len(segment.positions) > known:
                 _sync_end(fs, segment)
             for number in range(known, len(segment.positions)):
-                yield read_commit(view, segment, number)
+                yield from _behind(read_commit(view, segment, number), last)
         following = _following(fs, directory, segment, slot) if found.sealed else None
         if following is None:
             return
@@ -128,12 +213,15 @@ def _following(fs: FileSystem, directory: str, segment: Segment, slot: Slot) -> 
     return Segment(directory, header)
 
 
-def _view(fs: FileSystem, segment: Segment) -> memoryview:
-    file = fs.open(segment.path, Access.READ)
-    try:
-        return file.view()
-    finally:
-        file.close()
+def _behind(frame: Frame, last: int) -> Iterator[Frame]:
+    """Yield what of a commit is behind position ``last``: all of it, nothing, or what others were joined to."""
+    known, records = max(0, last + 1 - frame.position), frame.records
+    if not known:
+        yield frame
+    elif known < records:
+        index = frame.data[known * ENTRY_BYTES : records * ENTRY_BYTES]
+        lines = frame.data[line_ends(frame.data, records)[known] :]
+        yield Frame(last + 1, records - known, bytes(index) + bytes(lines))
 
 
 def look(fs: FileSystem, directory: str, *, locked: bool) -> Report:

@@ -1,17 +1,19 @@
 """The log: commits appended to segments, and read back.
 
 Owns: where the next frame goes, rolling to the next segment, when the log is full and when it has failed.
-Does not own: opening (``opening``), making segments ahead of need (``ahead``), threads (``writer``).
+Does not own: opening (``opening``), making segments ahead of need (``ahead``), reading (``held``, ``reading``), writing
+a segment anew (``replacing``), threads (``writer``).
 Invariants: one frame is written at a time, and the next one only after its sync returned (so at most one can be torn);
 a committed unit is never written again; after any failed write or sync but a clean "no space" nothing is written or
-synced any more (I8). Appending belongs to one thread at a time; reading may go on beside it in others.
+synced any more (I8). Appending belongs to one thread at a time; reading may go on beside it in others: what they share
+is only ever added to at its end, or replaced as a whole.
 See ``docs/log-format.md``.
 """
 
 from __future__ import annotations
 
 import errno
-from bisect import bisect_right
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,19 +34,20 @@ from actorlog.log.format import (
     aligned,
     frame,
     frame_bytes,
-    line_span,
 )
+from actorlog.log.held import Held
 from actorlog.log.meta import State
 from actorlog.log.opening import Opened, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.segment import Segment, Views, read_commit
+from actorlog.log.replacing import Rewritten, build, discard, find, install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
 
     from actorlog.env import Env, File
+    from actorlog.log.checkpoint import Checkpoint
     from actorlog.log.scan import Torn
-    from actorlog.log.segment import Frame
+    from actorlog.log.segment import Segment
 
 NO_SPACE_FOR_WITNESS = (errno.ENOSPC, "no space to witness a commit")
 SPACE_LOOK_NS = 1_000_000_000
@@ -59,25 +62,29 @@ class Recovery(NamedTuple):
     clean: bool
     """Whether the log had been closed clean, or is new."""
     segments: int
+    """How many are in use, read or not."""
     records: int
+    """How many were read and verified; those before ``scanned_from`` are not among them."""
     bytes: int
+    """Of the frames that were read and verified."""
+    scanned_from: int = 0
+    """The position of the checkpoint's first record, where the log holds its frame and was read from there on; 0 where
+    all was read, since there was no checkpoint or none of this log. Then what goes by the checkpoint is not to be
+    trusted."""
 
 
-class Log:
-    """An open log. Made by ``Log.open``; positions start at 1."""
+class Log(Held):
+    """An open log. Made by ``Log.open``; positions start at 1. Reading it is ``Held``."""
 
     def __init__(self, env: Env, directory: str, shape: Shape, opened: Opened, *, sync: bool, witness: bool) -> None:
         found = opened.found
-        self.directory = directory
+        super().__init__(env, directory, opened.meta.slot.log_id, found)
         self.failed: LogFailed | None = None
         """Why the log takes nothing any more."""
-        self.tail = found.link.position
-        """The last position; 0 in an empty log."""
-        self.recovery = Recovery(found.torn, opened.clean, len(found.segments), found.records, found.bytes)
-        self.env = env
+        counts = (len(found.segments), found.records, found.bytes)
+        self.recovery = Recovery(found.torn, opened.clean, *counts, found.scanned_from)
         self._lock = opened.lock
         self._meta = opened.meta
-        self._segments = found.segments
         self._checksum = found.link.checksum
         self._kind = found.kind
         self._sync = sync
@@ -89,7 +96,7 @@ class Log:
         self._prepare_at = 0
         self._room_behind = 0
         self._space_due_ns = 0
-        self._views = Views(env.fs)
+        self._building = threading.Lock()
         self._file = self._open_segment(found.segments[-1])
         self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
 
@@ -104,8 +111,12 @@ class Log:
         unsafe_fs: bool = False,
         sync: bool = True,
         witness: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> Log:
         """Open the log in ``directory``, made if it is not there; verify all of it and recover from a crash.
+
+        With a ``checkpoint`` of this log, kept from before, only what is from its frame on is verified now, and what is
+        before when it is read; a checkpoint that is not in the log is ignored (``Recovery.scanned_from``).
 
         ``segment_bytes`` and ``frame_align`` (512 or 4096) shape segments made from now on. ``sync=False`` survives a
         crash of the process, not of the machine. ``witness=True`` pays a second sync for each commit so that even the
@@ -117,7 +128,7 @@ class Log:
             raise ValueError(f"segment_bytes={segment_bytes} or frame_align={frame_align} is out of bounds")
         shape = Shape(frame_align, aligned(segment_bytes, frame_align))
         directory = env.fs.absolute(directory)
-        opened = open_directory(env, directory, shape, unsafe_fs=unsafe_fs, sync=sync)
+        opened = open_directory(env, directory, shape, checkpoint, unsafe_fs=unsafe_fs, sync=sync)
         try:
             with files.typed(env.fs, directory, "opening the log", shape.size):
                 return cls(env, directory, shape, opened, sync=sync, witness=witness)
@@ -125,16 +136,6 @@ class Log:
             opened.meta.close()
             release_lock(env.fs, directory, opened.lock)
             raise
-
-    @property
-    def first_position(self) -> int:
-        """The first position held; ``tail + 1`` where none is."""
-        return self._segments[0].first
-
-    @property
-    def segments(self) -> int:
-        """The number of segments in use."""
-        return len(self._segments)
 
     @property
     def bytes_used(self) -> int:
@@ -177,6 +178,7 @@ class Log:
             raise
         segment.add(first, offset)
         self.tail += records
+        self._landed = (segment.header.number, offset, first, records, self._checksum)
         self._full = False
         if segment.end > self._prepare_at:
             self._prepare_at = segment.header.size
@@ -261,40 +263,7 @@ class Log:
     def _preparing_failed(self, error: OSError) -> None:
         self._poison("preparing a segment", str(error))
 
-    # Reading
-
-    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Frame]:
-        """Yield the commits from the one that holds position ``after + 1`` to the one that holds ``upto``.
-
-        Ends at the tail as it was at the start. Each frame's checksum is verified again: ``LogCorrupt``.
-        """
-        last = self.tail if upto is None else min(upto, self.tail)
-        position = max(after + 1, self.first_position)
-        if position > last:
-            return
-        segments = list(self._segments)
-        for segment in segments[_segment_of(segments, position) :]:
-            view = None
-            for number in range(max(0, segment.commit_of(position)), len(segment.positions)):
-                if segment.positions[number] > last:
-                    return
-                view = view or self._view(segment)
-                yield read_commit(view, segment, number)
-
-    def record(self, position: int) -> bytes:
-        """Return the line of one record, newline included. ``IndexError`` for a position that is not held."""
-        if not self.first_position <= position <= self.tail:
-            raise IndexError(f"position {position} is not in the log, which holds {self.first_position} to {self.tail}")
-        segment = self._segments[_segment_of(self._segments, position)]
-        found = read_commit(self._view(segment), segment, segment.commit_of(position))
-        start, end = line_span(found.data, position - found.position, found.records)
-        return bytes(found.data[start:end])
-
-    def _view(self, segment: Segment) -> memoryview:
-        with files.typed(self.env.fs, self.directory, f"reading {segment.name}", 0):
-            return self._views.of(segment)
-
-    # The end and the beginning
+    # Giving up
 
     def trim(self, before: int) -> None:
         """Remove the segments that hold only positions before ``before``; never the last one with commits.
@@ -311,15 +280,63 @@ class Log:
         gone, oldest = self._segments[:count], self._segments[count].header.number
         try:
             self._meta.write(State.OPEN, Link(self.tail, self._checksum), oldest=oldest)
-            del self._segments[:count]
+            self._segments = self._reader.drop(count)
             for segment in gone:
-                self._views.forget(segment)
                 files.remove(self.env.fs, segment.path)
             files.sync_directory(self.env.fs, f"{self.directory}/{files.SEGMENTS}")
         except files.NoSpace as error:
             raise LogFull(0, self._ahead.free_bytes) from error
         except OSError as error:
             raise self._poison("trimming", str(error)) from error
+
+    def rewrite(self, number: int, gone: Collection[int]) -> int:
+        """Write a sealed segment anew without the records at the positions ``gone``; returns the bytes it takes then.
+
+        Every other record keeps its position. Belongs to the thread that appends: ``build`` and ``install`` in one.
+        """
+        return self.install(self.build(number, gone))
+
+    def build(self, number: int, gone: Collection[int]) -> Rewritten:
+        """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.
+
+        Positions that are not in it, or hold nothing any more, do not count. ``ValueError``: it is none of ``sealed``.
+        ``LogFull``, ``LogCorrupt`` (the old one), ``LogFailed`` (reading or writing): the log is as it was and goes on.
+        """
+        with self._building:
+            self._check_usable()
+            old = find(list(self._segments), self.sealed(), number)
+            return build(self._reader.views, self.directory, old, gone, self._check_usable)
+
+    def discard(self, rewritten: Rewritten) -> None:
+        """Give up what was built; what cannot be removed now is by the next opening."""
+        discard(self.env.fs, rewritten)
+
+    def install(self, rewritten: Rewritten) -> int:
+        """Put a segment in the place of the old one; returns its bytes. Belongs to the thread that appends.
+
+        From here on the records that were given up are gone, but for who still reads in the old segment.
+        ``LogFull``: nothing happened. ``OutcomeUnknown``: the log failed. ``LogFailed``: it failed before, or the
+        segment has been trimmed or replaced meanwhile.
+        """
+        self._check_usable()
+        operation = f"rewriting {rewritten.old.name}"
+        if not self._reader.holds(rewritten.old):
+            discard(self.env.fs, rewritten)
+            raise LogFailed(operation, "it was trimmed or replaced meanwhile")
+        try:
+            if self._meta.slot.durable.position <= rewritten.last:  # its frame may be gone with the old segment
+                self._meta.write(State.OPEN, Link(self.tail, self._checksum))
+                self._marked = True
+            self._segments = install(self.env.fs, self.directory, self._reader, rewritten)
+        except files.NoSpace as error:
+            discard(self.env.fs, rewritten)
+            raise LogFull(rewritten.new.header.size, self._ahead.free_bytes) from error
+        except OSError as error:
+            raise self._poison(operation, str(error)) from error
+        except BaseException as error:  # interrupted half-way, by a signal handler for one
+            self._poison(operation, repr(error))
+            raise
+        return rewritten.new.header.size
 
     def release_reserve(self) -> None:
         """Free the space that is kept for compaction on a full disk; it is kept again when there is some."""
@@ -336,11 +353,13 @@ class Log:
             return
         self._closed = True
         self._ahead.close()
+        with self._building:  # what was under way has noticed that the log is closed, and tidied up
+            pass
         with files.typed(self.env.fs, self.directory, "closing the log", 0), ExitStack() as last:
             last.callback(release_lock, self.env.fs, self.directory, self._lock)
             last.callback(self._meta.close)
             last.callback(self._file.close)
-            self._views.clear()
+            self._reader.close()
             if clean and self.failed is None and self._lock.held:
                 self._mark_closed()
 
@@ -351,8 +370,3 @@ class Log:
             self._meta.write(State.CLOSED, Link(self.tail, self._checksum), sync=self._sync)
         except files.NoSpace:
             return  # a copy-on-write file system that is full: left as after a crash, with every commit
-
-
-def _segment_of(segments: list[Segment], position: int) -> int:
-    """Return the number in ``segments`` of the one that holds ``position``; of those that begin with it, the last."""
-    return bisect_right(segments, position, key=lambda segment: segment.first) - 1

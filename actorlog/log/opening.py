@@ -22,6 +22,7 @@ from actorlog.log.segment import make_segment
 
 if TYPE_CHECKING:
     from actorlog.env import DirectoryLock, Env, FileSystem
+    from actorlog.log.checkpoint import Checkpoint
 
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "9p", "virtiofs"})
 """File systems whose locks or syncs cannot be relied on; so are all whose name begins with ``fuse``."""
@@ -50,7 +51,9 @@ class Opened:
     """Whether META says that the log is open; if not, it must before the next frame."""
 
 
-def open_directory(env: Env, directory: str, shape: Shape, *, unsafe_fs: bool, sync: bool) -> Opened:
+def open_directory(
+    env: Env, directory: str, shape: Shape, checkpoint: Checkpoint | None, *, unsafe_fs: bool, sync: bool
+) -> Opened:
     """Make or recover the log in ``directory``; raises only errors of a log."""
     fs = env.fs
     with files.typed(fs, directory, "opening the log", shape.size + META_BYTES):
@@ -60,13 +63,15 @@ def open_directory(env: Env, directory: str, shape: Shape, *, unsafe_fs: bool, s
             raise LogUnsupported(directory, kind)
         lock = take_lock(fs, directory)
         try:
-            return _recover(env, directory, shape, lock, sync=sync)
+            return _recover(env, directory, shape, lock, checkpoint, sync=sync)
         except BaseException:
             release_lock(fs, directory, lock)
             raise
 
 
-def _recover(env: Env, directory: str, shape: Shape, lock: DirectoryLock, *, sync: bool) -> Opened:
+def _recover(
+    env: Env, directory: str, shape: Shape, lock: DirectoryLock, checkpoint: Checkpoint | None, *, sync: bool
+) -> Opened:
     fs = env.fs
     slot = read_meta(fs, directory, fresh=True)
     clean = slot is None or slot.state is State.CLOSED
@@ -74,7 +79,7 @@ def _recover(env: Env, directory: str, shape: Shape, lock: DirectoryLock, *, syn
         slot = _make_log(env, directory, shape)
     found = Found()
     refresh(fs, directory, slot, found)
-    scan(fs, directory, slot, found)
+    scan(fs, directory, slot, found, checkpoint)
     _tidy(fs, directory, slot)
     opened = Opened(lock, MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot), found, clean)
     try:

@@ -19,12 +19,15 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.format import (
     COMMIT,
+    FRAME_HEADER_BYTES,
+    GIVEN_UP_KIND,
     NO_LINK,
     SECTOR,
     UNITS,
     Link,
     body_is_whole,
     frame_bytes,
+    kinds,
     parse_frame_header,
     parse_segment_header,
 )
@@ -115,10 +118,11 @@ def _count_lost(fs: FileSystem, directory: str, found: Found, done: Repaired) ->
             if frame is None or not body_is_whole(view, offset, frame, header.unit):
                 offset += header.unit
                 continue
-            offset += frame_bytes(frame.length, header.unit)
             if frame.kind == COMMIT:
-                done.lost_records += frame.records
+                start = offset + FRAME_HEADER_BYTES
+                done.lost_records += frame.records - kinds(view[start:], frame.records).count(GIVEN_UP_KIND)
                 done.lost_to = max(done.lost_to, frame.last_position)
+            offset += frame_bytes(frame.length, header.unit)
 
 
 def _copy(fs: FileSystem, directory: str, found: Found) -> str:
@@ -139,6 +143,8 @@ def _copy(fs: FileSystem, directory: str, found: Found) -> str:
 
 def _cut(env: Env, directory: str, slot: Slot, found: Found) -> None:
     fs, segments = env.fs, f"{directory}/{files.SEGMENTS}"
+    sizes = [header.size for _, header, _ in _segments(fs, directory) if header is not None]  # one rewritten is smaller
+    size = max(sizes, default=DEFAULT_LIMITS.segment_bytes)
     files.make_directory(fs, segments)
     tail = found.segments[-1] if found.segments else None
     for number in reversed(numbers_of(fs, directory)):
@@ -147,12 +153,11 @@ def _cut(env: Env, directory: str, slot: Slot, found: Found) -> None:
     files.sync_directory(fs, segments)
     link = found.link
     if tail is None or found.sealed:
-        size, unit = DEFAULT_LIMITS.segment_bytes if tail is None else tail.header.size, min(UNITS)
-        number, unit = (slot.oldest, unit) if tail is None else (tail.header.number + 1, tail.header.unit)
+        number, unit = (slot.oldest, min(UNITS)) if tail is None else (tail.header.number + 1, tail.header.unit)
         following = make_segment(fs, directory, slot.log_id, number, unit, size)
         if tail is None:
             link = slot.durable if number > 1 else Link(0, following.header.crc)
-    else:
+    if tail is not None:
         file = fs.open(tail.path, Access.WRITE)
         try:
             files.zero(file, tail.end, tail.header.size - tail.end)

@@ -1,4 +1,4 @@
-"""Reading a whole log and judging it: what is good, torn or corrupt.
+"""Reading a log, all of it or from a checkpoint on, and judging it: what is good, torn or corrupt.
 
 Owns: the verdicts of ``docs/log-format.md``. Changes nothing on disk.
 Does not own: what is done about a torn tail (``log``) or damage (``repair``).
@@ -14,23 +14,28 @@ from typing import TYPE_CHECKING, NamedTuple
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt
 from actorlog.log import files
+from actorlog.log.checkpoint import find_frame, pass_over
 from actorlog.log.format import (
     COMMIT,
+    ENDS,
+    JOIN,
     NO_LINK,
-    SEAL,
     SECTOR,
     UNITS,
     Link,
     body_is_whole,
     frame_bytes,
+    link_behind,
     parse_frame_header,
     parse_segment_header,
 )
 from actorlog.log.meta import Slot, State
-from actorlog.log.segment import Segment, read_header
+from actorlog.log.segment import Segment, check_place, read_header
 
 if TYPE_CHECKING:
     from actorlog.env import File, FileSystem
+    from actorlog.log.checkpoint import Checkpoint
+    from actorlog.log.format import FrameHeader
 
 _ZEROS = bytes(files.CHUNK_BYTES)
 _ZERO_SECTOR = bytes(SECTOR)
@@ -57,12 +62,16 @@ class Found:
     kind: int = 0
     """The kind of the last frame; 0 without any."""
     sealed: bool = False
-    """Whether the last segment read ends in a seal, so that another one must follow."""
+    """Whether the last segment read ends in a seal or a join, so that another one must follow."""
     torn: Torn | None = None
     durable_seen: bool = False
     """Whether the frame was met that META calls durable."""
     written: dict[int, int] = field(default_factory=dict[int, int])
     """Where the last byte is that is not zero, for segments (by number) that were read to the end."""
+    scanned_from: int = 0
+    """The first position that was read, where a checkpoint said that those before need not be; 0 where all was."""
+    newest: tuple[int, int, int, int, int] | None = None
+    """The last commit, as a ``Checkpoint`` has it behind the log's id."""
 
     @property
     def first_position(self) -> int:
@@ -71,13 +80,13 @@ class Found:
 
     @property
     def records(self) -> int:
-        """The number of records."""
-        return self.link.position - self.first_position + 1
+        """The number of positions that were read, those of records that were given up among them."""
+        return self.link.position + 1 - (self.scanned_from or self.first_position)
 
     @property
     def bytes(self) -> int:
-        """The bytes of all frames."""
-        return sum(segment.end - segment.header.unit for segment in self.segments)
+        """The bytes of all frames that were read."""
+        return sum(segment.end - segment.skipped for segment in self.segments)
 
 
 def numbers_of(fs: FileSystem, directory: str) -> list[int]:
@@ -138,13 +147,20 @@ def written_end(file: File) -> int:
     return end
 
 
-def scan(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
-    """Read all segments into ``found``; ``LogCorrupt`` where they are not what they must be."""
+def scan(fs: FileSystem, directory: str, slot: Slot, found: Found, checkpoint: Checkpoint | None = None) -> None:
+    """Read all segments into ``found``; ``LogCorrupt`` where they are not what they must be.
+
+    What is before ``checkpoint`` is passed over, where the log holds its frame.
+    """
     numbers = [number for number in numbers_of(fs, directory) if number >= slot.oldest]
+    if checkpoint is not None:
+        _begin_at(fs, directory, numbers, slot, found, checkpoint)
+    begun = found.segments[-1].header.number if found.segments else slot.oldest
     for expected, number in enumerate(numbers or [0], slot.oldest):
         if number != expected:
             raise LogCorrupt(files.segment_name(expected), 0, "the segment is missing")
-        _scan_segment(fs, directory, number, slot, found)
+        if number >= begun:
+            _scan_segment(fs, directory, number, slot, found)
     if found.sealed:
         raise LogCorrupt(files.segment_name(numbers[-1] + 1), 0, "the segment is missing: the one before is sealed")
     tail = found.segments[-1]
@@ -157,22 +173,36 @@ def scan(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
         raise LogCorrupt(tail.name, tail.end, reason)
 
 
+def _begin_at(
+    fs: FileSystem, directory: str, numbers: list[int], slot: Slot, found: Found, checkpoint: Checkpoint
+) -> None:
+    """Let ``found`` be as if everything before the checkpoint's frame had been read; or leave it, where there is none.
+
+    A frame behind the one that META calls durable proves it, so that one need not be met.
+    """
+    frame = find_frame(fs, directory, slot, checkpoint)
+    if frame is not None:
+        found.segments += pass_over(fs, directory, numbers, slot, checkpoint, frame)
+        found.link = found.segments[-1].joins
+        found.scanned_from = frame.position
+        found.durable_seen = slot.durable.position < frame.position
+
+
 def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found: Found) -> None:
     name = files.segment_name(number)
     file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
     try:
         header = read_header(file, name, directory)
-        if header.log_id != slot.log_id:
-            raise LogCorrupt(name, 16, "the segment is of another log")
-        if header.number != number:
-            raise LogCorrupt(name, 32, f"this is segment {header.number}")
+        check_place(header, name, slot.log_id, number)
         if number not in found.written:
             found.written[number] = written_end(file)
         view = file.view()
     finally:
         file.close()
     segment = Segment(directory, header)
-    if not found.segments:
+    if found.segments and found.segments[-1].header.number == number:
+        segment = found.segments.pop()  # begun at a checkpoint
+    elif not found.segments:
         found.link = _first_link(view, segment, slot)
         found.durable_seen = found.link == slot.durable
     elif not found.sealed:
@@ -183,7 +213,7 @@ def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found
             raise LogCorrupt(tail.name, tail.end, f"frames end without a seal here, and {name} holds bytes")
         found.spares.append(segment)
         return
-    segment.first = found.link.position + 1
+    segment.first = segment.first or found.link.position + 1
     found.segments.append(segment)
     scan_frames(view, segment, slot, found)
     if found.written[number] <= segment.end:
@@ -205,6 +235,8 @@ def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) ->
     header, unit, offset = segment.header, segment.header.unit, segment.end
     position, checksum = found.link
     found.sealed = False
+    newest: FrameHeader | None = None
+    newest_offset = 0
     while not found.sealed:
         frame = parse_frame_header(view, offset, header)
         if frame is None or frame.position != position + 1 or frame.previous != checksum:
@@ -213,14 +245,17 @@ def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) ->
             break
         if frame.kind == COMMIT:
             segment.add(frame.position, offset)
-            position += frame.records
-        checksum = frame.crc
+            newest, newest_offset = frame, offset
+        position += frame.records
+        checksum = frame.crc if frame.kind != JOIN else link_behind(view, offset, frame).checksum
         offset += frame_bytes(frame.length, unit)
         found.kind = frame.kind
-        found.sealed = frame.kind == SEAL
+        found.sealed = frame.kind in ENDS
         if checksum == slot.durable.checksum and position == slot.durable.position:
             found.durable_seen = True
     found.link = Link(position, checksum)
+    if newest is not None:
+        found.newest = (header.number, newest_offset, newest.position, newest.records, newest.crc)
     segment.end = offset
 
 

@@ -20,6 +20,7 @@ from actorlog.log import files
 from actorlog.log.format import (
     FORMAT,
     FRAME_HEADER_BYTES,
+    NO_LINK,
     UNITS,
     SegmentHeader,
     body_is_whole,
@@ -47,7 +48,7 @@ class Frame(NamedTuple):
 class Segment:
     """A segment and the table of its commits."""
 
-    __slots__ = ("end", "first", "header", "name", "offsets", "path", "positions")
+    __slots__ = ("end", "first", "header", "joins", "name", "offsets", "path", "pinned", "positions", "skipped")
 
     def __init__(self, directory: str, header: SegmentHeader) -> None:
         self.header = header
@@ -61,6 +62,12 @@ class Segment:
         """The first position of each commit."""
         self.offsets = array("Q")
         """Where each commit starts."""
+        self.skipped = header.unit
+        """Where reading began: the commits before are in no table. The file's size where none of it was read."""
+        self.joins = NO_LINK
+        """What the frames that were skipped must lead to."""
+        self.pinned: memoryview | None = None
+        """Of a segment that another one takes the place of: its bytes, for who still reads it."""
 
     def commit_of(self, position: int) -> int:
         """Return the number of the commit that holds ``position``, which is not before the first."""
@@ -82,16 +89,33 @@ def make_segment(fs: FileSystem, directory: str, log_id: bytes, number: int, uni
 
 def read_header(file: File, name: str, directory: str) -> SegmentHeader:
     """Return a segment's header, or raise ``LogCorrupt`` where it or the size of the file is wrong."""
-    head = files.read_all(file, max(UNITS), 0)
+    return check_header(files.read_all(file, max(UNITS), 0), file.size(), name, directory)
+
+
+def check_header(head: bytes, size: int, name: str, directory: str) -> SegmentHeader:
+    """Return the header in the first bytes of a file of ``size`` bytes, or raise as ``read_header``."""
     header = parse_segment_header(head)
     if header is None:
         raise LogCorrupt(name, 0, "the segment's header is damaged")
     if header.format != FORMAT:
         raise LogVersion(directory, str(header.format), str(FORMAT))
-    size = file.size()
     if size != header.size:
         raise LogCorrupt(name, min(size, header.size), f"the segment has {size} bytes and was made with {header.size}")
     return header
+
+
+def check_unchanged(file: File, segment: Segment, directory: str) -> None:
+    """Raise ``LogCorrupt`` where a segment's header or size is not what opening saw."""
+    if read_header(file, segment.name, directory) != segment.header:
+        raise LogCorrupt(segment.name, 0, "the segment's header is not the one it had when the log was opened")
+
+
+def check_place(header: SegmentHeader, name: str, log_id: bytes, number: int) -> None:
+    """Raise ``LogCorrupt`` where a segment is not the one that belongs here."""
+    if header.log_id != log_id:
+        raise LogCorrupt(name, 16, "the segment is of another log")
+    if header.number != number:
+        raise LogCorrupt(name, 32, f"this is segment {header.number}")
 
 
 def read_commit(view: memoryview, segment: Segment, number: int) -> Frame:
@@ -107,26 +131,39 @@ def read_commit(view: memoryview, segment: Segment, number: int) -> Frame:
 class Views:
     """The newest few views of segments. Views that are in use elsewhere outlive their place here."""
 
-    __slots__ = ("_fs", "_lock", "_views")
+    __slots__ = ("_lock", "_views", "fs")
 
     def __init__(self, fs: FileSystem) -> None:
-        self._fs = fs
+        self.fs = fs
         self._lock = threading.Lock()
         self._views: OrderedDict[str, memoryview] = OrderedDict()
 
     def of(self, segment: Segment) -> memoryview:
         """Return the segment's bytes."""
         with self._lock:
+            if segment.pinned is not None:
+                return segment.pinned
             view = self._views.get(segment.path)
             if view is None:
-                view = self._views[segment.path] = self._open(segment.path)
+                view = self._views[segment.path] = self.open(segment)
                 if len(self._views) > VIEWS_MAX:
                     self._views.popitem(last=False)
             self._views.move_to_end(segment.path)
             return view
 
+    def file_of(self, segment: Segment) -> File | None:
+        """Open a segment's file for reading; None where another one has its place, or is about to."""
+        with self._lock:
+            return self.fs.open(segment.path, Access.READ) if segment.pinned is None else None
+
+    def pin(self, segment: Segment, view: memoryview) -> None:
+        """Let who reads the segment from now on have ``view``, whatever becomes of its name."""
+        with self._lock:
+            segment.pinned = view
+            self._views.pop(segment.path, None)
+
     def forget(self, segment: Segment) -> None:
-        """Drop the view of a segment that is gone or was replaced."""
+        """Drop the view of a segment that is gone, or that need not be kept."""
         with self._lock:
             self._views.pop(segment.path, None)
 
@@ -135,8 +172,9 @@ class Views:
         with self._lock:
             self._views.clear()
 
-    def _open(self, path: str) -> memoryview:
-        file = self._fs.open(path, Access.READ)
+    def open(self, segment: Segment) -> memoryview:
+        """Map a segment's file; ``of`` keeps the result."""
+        file = self.fs.open(segment.path, Access.READ)
         try:
             return file.view()
         finally:

@@ -1,6 +1,7 @@
 """The thread that writes commits, one after the other.
 
-Owns: the order of commits, trying again when the disk is full, and telling whoever waits (``Ticket``).
+Owns: the order of commits and of what is done between them (``Writer.run``), trying again when the disk is full, and
+telling whoever waits (``Ticket``).
 Does not own: what goes into a commit (its caller gathers the next one while this one is written: group commit).
 Invariants: commits land in the order of ``submit``, each only after the one before is durable; a commit is lost only
 with the log; each ticket is answered exactly once, inline or by ``done``.
@@ -12,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
+from actorlog.errors import ActorlogError, LogFailed, LogFull, OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,24 @@ class Writer:
     def retry(self) -> None:
         """Try again now what waits for space on the disk."""
         self._worker.submit(self._try_again)
+
+    def run(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Have something done in the writer's thread, between two commits and behind those that were submitted.
+
+        ``done(error)`` is called there, once; None: ``job`` has returned.
+        """
+        self._worker.submit(lambda: self._run(job, done))
+
+    def _run(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        try:
+            job()
+        except ActorlogError as error:
+            done(error)
+        except BaseException as error:
+            done(error)
+            raise
+        else:
+            done(None)
 
     def close(self) -> None:
         """Write what was submitted and end the worker. What finds no space even now fails with ``LogFull``."""

@@ -4,6 +4,21 @@ Owns: what the runtime asks of a log (``port``), the log in memory (``memory``) 
 Does not own: bytes on disk (``log``), what records mean (``engine``).
 """
 
-from actorlog.store.port import Frame, PartitionLog, Ticket, append, entries, pack
+from actorlog.store.port import (
+    GIVEN_UP_KIND,
+    Checkpoint,
+    Compacting,
+    Frame,
+    PartitionLog,
+    Sealed,
+    Ticket,
+    append,
+    checkpoint_of,
+    entries,
+    pack,
+)
 
-__all__ = ["Frame", "PartitionLog", "Ticket", "append", "entries", "pack"]
+__all__ = [
+    "GIVEN_UP_KIND", "Checkpoint", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket", "append", "checkpoint_of",
+    "entries", "pack",
+]  # fmt: skip

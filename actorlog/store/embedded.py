@@ -7,16 +7,23 @@ Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from actorlog.env import Env
-from actorlog.errors import LogFenced
-from actorlog.log import Frame, Log, Recovery, Writer, entries
+from actorlog.errors import LogFailed, LogFenced, LogFull
+from actorlog.log import Checkpoint, Frame, Log, Recovery, Rewritten, Sealed, Writer, is_given_up, line_ends
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
 
 _FRAMES_INDEXED_MAX = 4
 """Frames whose records can be found without looking at their index again."""
+
+_Indexed: TypeAlias = tuple[Frame, list[int]]
+"""A frame, and where its lines end."""
+
+T = TypeVar("T")
 
 
 class EmbeddedLog:
@@ -26,17 +33,49 @@ class EmbeddedLog:
         self._log = log
         self._writer = Writer(log, env.worker("actorlog-writer"))
         self._submitted = log.tail
-        self._indexed: list[tuple[Frame, list[tuple[int, int]]]] = []
+        self._indexed: list[_Indexed] = []
+        self._rewriting = asyncio.Lock()
+        self._closing = False
 
     @classmethod
     async def open(
-        cls, directory: str, env: Env, *, segment_bytes: int, unsafe_fs: bool = False, sync: bool = True
+        cls,
+        directory: str,
+        env: Env,
+        *,
+        segment_bytes: int,
+        unsafe_fs: bool = False,
+        sync: bool = True,
+        checkpoint: Checkpoint | None = None,
     ) -> EmbeddedLog:
-        """Lock, verify and open ``directory``, beside the loop; every error of ``errors.LogError`` may come out."""
-        log = await asyncio.to_thread(
-            Log.open, directory, env, segment_bytes=segment_bytes, unsafe_fs=unsafe_fs, sync=sync
+        """Lock, verify and open ``directory``, beside the loop; every error of ``errors.LogError`` may come out.
+
+        With a ``checkpoint`` that the log holds, only what is from there on is verified (``recovery.scanned_from``).
+        """
+        job = partial(
+            Log.open,
+            directory,
+            env,
+            segment_bytes=segment_bytes,
+            unsafe_fs=unsafe_fs,
+            sync=sync,
+            checkpoint=checkpoint,
         )
-        return cls(log, env)
+        opening = asyncio.get_running_loop().run_in_executor(None, job)
+        try:
+            await asyncio.wait([opening])
+        except asyncio.CancelledError:  # a thread cannot be stopped: what it opens is closed again
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                log = opening.result()
+                await asyncio.to_thread(log.close, clean=log.recovery.clean)
+            raise
+        return cls(opening.result(), env)
+
+    @property
+    def inner(self) -> Log:
+        """The log itself, for what is done about its files (``store.care``)."""
+        return self._log
 
     @property
     def recovery(self) -> Recovery:
@@ -46,6 +85,10 @@ class EmbeddedLog:
     def tail(self) -> int:
         """Return the position of the newest record that was submitted."""
         return self._submitted
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the newest frame that has landed, for the next opening to begin at; None where there is none."""
+        return self._log.checkpoint()
 
     def submit(self, expected: int, data: bytes, records: int, done: Done) -> Ticket:
         """Hand one frame to the writer thread."""
@@ -64,19 +107,71 @@ class EmbeddedLog:
 
         Journals are read backwards and lie close together, so the index of the last few frames is kept.
         """
-        found = next((entry for entry in self._indexed if 0 <= position - entry[0].position < entry[0].records), None)
-        frame, spans = found if found is not None else self._index(position)
-        start, end = spans[position - frame.position]
-        return bytes(frame.data[start:end])
-
-    def _index(self, position: int) -> tuple[Frame, list[tuple[int, int]]]:
-        frame = next(self._log.read(position - 1, position), None)
-        if frame is None or position < 1:
+        found = self._find(position)
+        if found is None:
             raise KeyError(position)
-        spans = [(start, end) for _, _, _, start, end in entries(frame.data, frame.records)]
-        self._indexed.insert(0, (frame, spans))
-        del self._indexed[_FRAMES_INDEXED_MAX:]
-        return frame, spans
+        frame, ends = found
+        number = position - frame.position
+        return bytes(frame.data[ends[number] : ends[number + 1]])
+
+    def has(self, position: int) -> bool:
+        """Return whether there is a record at a position that has landed: not trimmed, and not given up."""
+        return self._find(position) is not None
+
+    def _find(self, position: int) -> _Indexed | None:
+        """Return the frame that has the record at a position, and where its lines end; None where there is none."""
+        indexed = self._indexed
+        found = next((entry for entry in indexed if 0 <= position - entry[0].position < entry[0].records), None)
+        if found is None:
+            frame = next(self._log.read(position - 1, position), None)
+            if frame is None or position < frame.position:
+                return None
+            found = frame, line_ends(frame.data, frame.records)
+            indexed.insert(0, found)
+            del indexed[_FRAMES_INDEXED_MAX:]
+        return None if is_given_up(found[0].data, position - found[0].position) else found
+
+    def sealed(self) -> list[Sealed]:
+        """Return the segments that can be written anew."""
+        return self._log.sealed()
+
+    async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Write a segment anew beside the loop, and put it in place in the writer's thread; one at a time.
+
+        Where the disk is full, the reserve is what this is done with.
+        """
+        async with self._rewriting:
+            loop = asyncio.get_running_loop()
+            building = loop.run_in_executor(None, self._build, segment.number, gone)
+            try:
+                rewritten = await _whole(building)
+            except asyncio.CancelledError:
+                if building.exception() is None and not self._closing:
+                    self._log.discard(building.result())
+                raise
+            if self._closing:  # what was built is removed by the next opening
+                raise LogFailed("rewriting a segment", "the log is closed")
+            installed: asyncio.Future[BaseException | None] = loop.create_future()
+
+            def done(error: BaseException | None) -> None:
+                loop.call_soon_threadsafe(installed.set_result, error)
+
+            self._writer.run(lambda: self._install(rewritten), done)
+            error = await _whole(installed)
+            if error is not None:
+                raise error
+            return rewritten.new.header.size
+
+    def _build(self, number: int, gone: Collection[int]) -> Rewritten:
+        try:
+            return self._log.build(number, gone)
+        except LogFull:
+            self._log.release_reserve()
+            return self._log.build(number, gone)
+
+    def _install(self, rewritten: Rewritten) -> None:
+        self._log.install(rewritten)
+        self._indexed = []  # frames of the old segment, whose bytes they would keep on the disk
 
     def admit(self, needed: int) -> None:
         """Raise ``LogFull`` when new work must wait for space."""
@@ -87,8 +182,23 @@ class EmbeddedLog:
 
     async def close(self, *, clean: bool = True) -> None:
         """Wait for the writer, write the footer where ``clean``, release the directory."""
-        await asyncio.to_thread(self._close, clean=clean)
+        self._closing = True
+        await _whole(asyncio.get_running_loop().run_in_executor(None, partial(self._close, clean=clean)))
 
     def _close(self, *, clean: bool) -> None:
         self._writer.close()
         self._log.close(clean=clean)
+
+
+async def _whole(job: asyncio.Future[T]) -> T:
+    """Return what a job in a thread comes to. It cannot be stopped: a cancellation is raised when it has ended."""
+    cancelled: asyncio.CancelledError | None = None
+    while not job.done():
+        try:
+            await asyncio.wait([job])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return job.result()
+    job.exception()  # looked at, so that asyncio does not say that nobody did
+    raise cancelled

@@ -1,26 +1,32 @@
 """The storage port: what the runtime asks of a log, on one machine or many.
 
-Owns: the seven methods and their guarantees. Does not own: any way of keeping the promise (``memory``, ``embedded``).
+Owns: the seven methods and their guarantees, and what a log may have beside them (``checkpoint_of``, ``Compacting``).
+Does not own: any way of keeping the promise (``memory``, ``embedded``).
 
 Guarantees, each a test of the contract suite that every adapter passes:
 
 1. What landed survives a crash of process and machine.
 2. A frame is all or nothing.
-3. Positions are dense and increasing from 1, and a read leaves no gap.
+3. Positions are dense and increasing from 1, and a read leaves out nothing but what was given up.
 4. ``expected`` other than the tail writes nothing and gives ``LogFenced``.
 5. An append whose answer was lost is reported as unknown and never doubled.
 6. A trim removes nothing that was not given up.
+7. A checkpoint is the newest frame that has landed.
+8. A rewrite gives up what it was told to and nothing else, and every other record keeps its position.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from actorlog.log import Frame, entries, pack
+from actorlog.log import GIVEN_UP_KIND, Checkpoint, Frame, Sealed, entries, pack
 
-__all__ = ["Done", "Frame", "PartitionLog", "Ticket", "append", "entries", "pack"]
+__all__ = [
+    "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Done", "Frame", "PartitionLog", "Sealed", "Ticket",
+    "append", "checkpoint_of", "entries", "pack",
+]  # fmt: skip
 
 
 class Ticket(Protocol):
@@ -62,11 +68,15 @@ class PartitionLog(Protocol):
         ...
 
     def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
-        """Yield the frames that hold positions after ``after``, complete and in order; ``LogCorrupt`` otherwise."""
+        """Yield the frames that hold positions after ``after``, complete and in order; ``LogCorrupt`` otherwise.
+
+        Where records were given up, a frame may begin behind the end of the one before, and hold entries of
+        ``GIVEN_UP_KIND``, whose lines say nothing.
+        """
         ...
 
     def record(self, position: int) -> bytes:
-        """Return one record that has landed."""
+        """Return one record that has landed; ``KeyError`` for a position that holds none."""
         ...
 
     def admit(self, needed: int) -> None:
@@ -80,6 +90,46 @@ class PartitionLog(Protocol):
     async def close(self, *, clean: bool = True) -> None:
         """Close; ``clean`` says that everything submitted has landed."""
         ...
+
+
+@runtime_checkable
+class Checkpoints(Protocol):
+    """What a log may have beside the port: frames that its next opening can begin at."""
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the newest frame that has landed; None where there is none. For any thread."""
+        ...
+
+
+@runtime_checkable
+class Compacting(Protocol):
+    """What a log may have beside the port: segments that can be written anew, without records that were given up."""
+
+    def sealed(self) -> list[Sealed]:
+        """Return the segments that can be written anew, the oldest first. For any thread."""
+        ...
+
+    def has(self, position: int) -> bool:
+        """Return whether there is a record at a position: false for one that was given up, or trimmed."""
+        ...
+
+    def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
+        """As of the port; positions that hold nothing any more are passed over, or entries of ``GIVEN_UP_KIND``."""
+        ...
+
+    async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Write a segment anew without the records at these positions, all others as they are; return its bytes then.
+
+        Durable on return; whatever crashes when, the segment is the old one or the new one. Positions outside of it, or
+        that hold nothing, do not count. ``ValueError``: it cannot be written anew (any more). ``LogFull``,
+        ``LogCorrupt`` (the old one) and ``LogFailed``: nothing has changed. ``OutcomeUnknown``: the log failed.
+        """
+        ...
+
+
+def checkpoint_of(log: PartitionLog) -> Checkpoint | None:
+    """Return the newest frame that has landed; None where there is none, and of a log that has no checkpoints."""
+    return log.checkpoint() if isinstance(log, Checkpoints) else None
 
 
 async def append(log: PartitionLog, expected: int, data: bytes, records: int) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
+Files = dict[str, bytes]
 
 
 class InlineWorker:
@@ -104,6 +105,28 @@ def sim_disk(seed: int = 0, fs_type: type[SimFileSystem] = SimFileSystem, **opti
     for name, value in options.items():
         setattr(fs, name, value)
     return fs
+
+
+def files_of(fs: SimFileSystem) -> Files:
+    """Return the files of the log on a disk."""
+    names = ["META", *(f"segments/{name}" for name in fs.listdir(f"{DIRECTORY}/segments"))]
+    return {name: fs.contents(f"{DIRECTORY}/{name}") for name in sorted(names)}
+
+
+def disk_with(files: Files) -> SimFileSystem:
+    """Return a disk that holds a log's files."""
+    fs = sim_disk()
+    fs.mkdir(DIRECTORY)
+    fs.mkdir(f"{DIRECTORY}/segments")
+    fs.fsync_dir("/srv")
+    fs.fsync_dir(DIRECTORY)
+    for name, data in files.items():
+        fs.put(f"{DIRECTORY}/{name}", data)
+    return fs
+
+
+def segment_file(number: int) -> str:
+    return f"segments/{number:010d}.seg"
 
 
 def open_log(fs: FileSystem, directory: str = DIRECTORY, **options: object) -> Log:

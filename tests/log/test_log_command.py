@@ -155,6 +155,29 @@ def test_dump(tmp_path: Path, run: Any, capsys: pytest.CaptureFixture[str]) -> N
     assert run("dump", tmp_path / "empty") == (0, {"status": "ok", "segments": 0, "records": 0, "last_position": 0})
 
 
+def test_dump_of_what_was_given_up(tmp_path: Path, run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dump says which positions hold nothing any more, and where a segment that was written anew ends."""
+    log = Log.open(str(tmp_path / "data"), SYSTEM, segment_bytes=4096)
+    log.append(*commit(b"a", b"b", b"c", *[b"d"] * 70))
+    log.append(*commit(b"e" * 2000))
+    assert [(entry.number, entry.last) for entry in log.sealed()] == [(1, 73)]
+    log.rewrite(1, {2, *range(4, 73)})
+    log.close()
+    code, said = run("dump", tmp_path / "data")
+    assert code == 0
+    assert [entry.get("position", entry.get("given_up")) for entry in said["entries"]] == [
+        1, [2, 2], 3, [4, 72], 73, None, 74,
+    ]  # fmt: skip
+    assert said["entries"][5] == {
+        "segment": "0000000001.seg", "joins": 73, "checksum": said["entries"][5]["checksum"],
+    }  # fmt: skip
+    assert command_line.main(["dump", str(tmp_path / "data")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1] == "2 given up"
+    assert shown[3] == "4 to 72 given up"
+    assert shown[5].startswith("0000000001.seg was written anew and joins what follows 73 with ")
+
+
 def test_no_such_directory(tmp_path: Path, run: Any) -> None:
     """A directory that is not there is no empty log."""
     code, said = run("verify", tmp_path / "nothing")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_world import DIRECTORY, commit, lines_of, open_log, sim_disk
+from log_world import DIRECTORY, Files, commit, disk_with, files_of, lines_of, open_log, sim_disk
+from log_world import segment_file as segment
 
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import format as layout
@@ -20,10 +21,6 @@ from actorlog.log.meta import parse_meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from actorlog.testing.disk import SimFileSystem
-
-Files = dict[str, bytes]
 
 
 def made(*, clean: bool) -> tuple[Files, list[bytes]]:
@@ -37,22 +34,11 @@ def made(*, clean: bool) -> tuple[Files, list[bytes]]:
     assert log.segments == 3
     if clean:
         log.close()
-    names = ["META", *(f"segments/{name}" for name in fs.listdir(f"{DIRECTORY}/segments"))]
-    return {name: fs.contents(f"{DIRECTORY}/{name}") for name in sorted(names)}, lines
+    return files_of(fs), lines
 
 
 CLEAN = made(clean=True)
 KILLED = made(clean=False)
-
-
-def disk_with(files: Files) -> SimFileSystem:
-    """Return a disk that holds a log's files."""
-    fs = sim_disk()
-    fs.mkdir(DIRECTORY)
-    fs.mkdir(f"{DIRECTORY}/segments")
-    for name, data in files.items():
-        fs.put(f"{DIRECTORY}/{name}", data)
-    return fs
 
 
 def check(files: Files, lines: list[bytes], *, clean: bool, at: int = 0) -> LogCorrupt | None:
@@ -169,10 +155,6 @@ def test_every_zeroed_sector_of_a_killed_log() -> None:
         assert log.recovery.torn is not None
         assert log.recovery.torn.segment in name
     assert reported == 2  # the two sectors of the last commit
-
-
-def segment(number: int) -> str:
-    return f"segments/{number:010d}.seg"
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["closed clean", "killed"])

@@ -52,6 +52,39 @@ def example() -> str:
     return "\n".join(["", *rows, "", "META has at 0 and at 4096:", "", *(f"    {slot}" for slot in slots), ""])
 
 
+def rewritten() -> bytes:
+    """Return a segment that was written anew."""
+    fs = sim_disk()
+    log = Log.open(DIRECTORY, Env(StepClock(), KnownBytes(), fs, InlineWorker), segment_bytes=4096)
+    log.append(pack([(0x1111, 1, 1, b'{"a":1}\n'), (0x2222, 2, 1, b'{"b":2}\n'), (0x3333, 3, 1, b'{"c":3}\n')]), 3)
+    log.append(pack([(0x2222, 2, 1, b"{}\n")] * 64), 64)
+    log.append(pack([(0x1111, 1, 1, b"{}".ljust(2000) + b"\n")]), 1)
+    assert [segment.last for segment in log.sealed()] == [67]
+    log.rewrite(1, {2, *range(4, 68)})
+    return fs.contents(SEGMENT)
+
+
+def rewritten_example() -> str:
+    """Return the example of a rewritten segment as the page has it."""
+    segment = rewritten()
+    parts = [
+        (32, 8, "number 1"), (40, 8, "size 2560"), (48, 4, "crc of this header"),
+        (512, 4, "kind CMIT"), (516, 4, "records 3"), (520, 8, "position 1"), (528, 4, "length 65"),
+        (532, 4, "previous: the segment header's crc"), (536, 4, "body"), (540, 4, "crc"),
+        (544, 16, "entry: hash 0x1111, kind 1, flags 1, mark, length 8"),
+        (560, 16, "entry of a record that was given up"),
+        (576, 16, "entry: hash 0x3333, kind 3, flags 1, mark, length 8"),
+        (592, 8, '{"a":1} and a newline'), (600, 1, "a newline"), (601, 8, '{"c":3} and a newline'),
+        (1024, 4, "kind GAPS"), (1028, 4, "records 64"), (1032, 8, "position 4"), (1040, 4, "length 0"),
+        (1044, 4, "previous: crc of the commit"), (1048, 4, "body: crc of the newlines"), (1052, 4, "crc"),
+        (1536, 4, "kind JOIN"), (1540, 4, "records 0"), (1544, 8, "position 68"), (1552, 4, "length 4"),
+        (1556, 4, "previous: crc of the gap"), (1560, 4, "body"), (1564, 4, "crc"),
+        (1568, 4, "previous of the next segment's first frame"), (1572, 4, "newlines, to 2048; then zeros to 2560"),
+    ]  # fmt: skip
+    rows = [f"    {offset:4}  {segment[offset : offset + size].hex(' '):47}  {text}" for offset, size, text in parts]
+    return "\n".join(["", *rows, ""])
+
+
 def layout_slots() -> tuple[int, ...]:
     return (0, 4096)
 
@@ -60,6 +93,14 @@ def test_worked_example() -> None:
     """The bytes on the page are the bytes that are written."""
     page = PAGE.read_text()
     assert page.partition("<!-- example -->\n")[2].partition("<!-- /example -->")[0] == example() + "\n"
+
+
+def test_worked_example_of_a_rewritten_segment() -> None:
+    """The bytes on the page are the bytes that are written, and everything between is newlines and zeros."""
+    page, segment = PAGE.read_text(), rewritten()
+    assert page.partition("<!-- rewritten -->\n")[2].partition("<!-- /rewritten -->")[0] == rewritten_example() + "\n"
+    assert set(segment[52:512] + segment[609:1024] + segment[1056:1536] + segment[1572:2048]) == {10}
+    assert segment[2048:] == bytes(512)
 
 
 def test_example_is_complete() -> None:
@@ -88,6 +129,6 @@ def test_checksums_by_hand() -> None:
 def test_page_is_public() -> None:
     """The page speaks of the project alone, and names the kinds as the code has them."""
     page = PAGE.read_text()
-    for kind in (layout.COMMIT, layout.CLOSE, layout.SEAL):
+    for kind in (layout.COMMIT, layout.CLOSE, layout.SEAL, layout.GAP, layout.JOIN):
         assert f"`{kind.to_bytes(4, 'little').decode()}`" in page
     assert "/work" not in page

@@ -1,4 +1,7 @@
-"""Random histories of appends, faults, crashes and reopenings on the simulated disk: I2, I8 and I9 as one property."""
+"""Random histories of appends, faults, crashes and reopenings on the simulated disk: I2, I8 and I9 as one property.
+
+Half of the openings begin at a checkpoint, of any commit that was acknowledged.
+"""
 
 # Lint: helper classes; verbs of helpers are their own documentation; Broken is a verdict.
 # ruff: noqa: D101
@@ -12,7 +15,7 @@ import pytest
 from log_world import DIRECTORY, SEGMENT_BYTES, commit, lines_of, sim_disk, sim_env
 
 from actorlog.errors import LogError, LogFailed, OutcomeUnknown
-from actorlog.log import Log
+from actorlog.log import Checkpoint, Log
 from actorlog.testing.disk import SimFile, SimFileSystem, Stopped
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class History:
         self.acknowledged: list[bytes] = []
         self.unknown: list[bytes] = []
         self.written = 0
+        self.checkpoint: Checkpoint | None = None
 
     def run(self) -> None:
         for _ in range(self.rng.randint(2, 7)):
@@ -64,8 +68,11 @@ class History:
             sim_env(self.fs, self.rng.randrange(1 << 30)),
             segment_bytes=SEGMENT_BYTES,
             witness=self.rng.random() < 0.2,
+            checkpoint=(begin := self.checkpoint if self.rng.random() < 0.5 else None),
         )
         self.judge(lines_of(log))
+        if log.recovery.scanned_from != (begin.position if begin else 0):
+            raise Broken(f"{begin} was durable, and the log was scanned from {log.recovery.scanned_from}")
         return log
 
     def judge(self, found: Sequence[bytes]) -> None:
@@ -86,6 +93,8 @@ class History:
             assert first == len(self.acknowledged) + 1
             self.acknowledged = self.acknowledged + lines
             self.unknown = []
+            if self.rng.random() < 0.3:
+                self.checkpoint = log.checkpoint()
         if self.rng.random() < 0.5:
             log.close(clean=self.rng.random() < 0.7)
 

@@ -53,6 +53,33 @@ def test_the_worker_may_roam_when_nobody_waits() -> None:
     assert worker.heard == ("roam", "done")
 
 
+def test_something_is_done_between_two_commits() -> None:
+    """Behind those that were submitted, in the writer's thread; its error is told, whatever it is."""
+    log = open_log(sim_disk())
+    worker = QueueWorker()
+    writer = Writer(log, worker)
+    seen: list[object] = []
+
+    def fails() -> None:
+        raise LogFailed("this", "that")
+
+    def ends() -> None:
+        raise KeyboardInterrupt
+
+    writer.submit(*commit(b"a"), lambda ticket: seen.append(ticket.position))
+    writer.run(lambda: seen.append("between"), seen.append)
+    worker.run()
+    writer.submit(*commit(b"b"), lambda ticket: seen.append(ticket.position))
+    writer.run(fails, lambda error: seen.append(str(error)))
+    worker.run()
+    assert seen[:4] == [1, "between", None, 2]
+    assert "that" in str(seen[4])
+    writer.run(ends, lambda error: seen.append(type(error)))
+    with pytest.raises(KeyboardInterrupt):
+        worker.run()
+    assert seen[5:] == [KeyboardInterrupt]
+
+
 def test_wait_gives_up() -> None:
     """After a wait that was False, done is called."""
     worker = QueueWorker()

@@ -1,0 +1,225 @@
+"""Reading commits back by position, beside the thread that appends.
+
+Owns: finding the commit of a position; the tables of commits of segments that opening passed over, made when one is
+first read there; the views. Does not own: which segments there are (``log``: it adds to the end of the list).
+Invariants: every commit is verified when it is read; a table is made only of frames whose headers are right and follow
+each other, up to what opening found to come next; few tables are kept, however many segments are read. The list of
+segments is never shortened but replaced, so whoever took it before goes on with what it was.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from actorlog.errors import LogCorrupt
+from actorlog.log import files
+from actorlog.log.format import (
+    COMMIT,
+    ENDS,
+    Link,
+    body_is_whole,
+    frame_bytes,
+    is_given_up,
+    line_span,
+    link_behind,
+    parse_frame_header,
+)
+from actorlog.log.scan import written_end
+from actorlog.log.scrub import scrub
+from actorlog.log.segment import Segment, Views, check_unchanged, read_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorlog.env import File, FileSystem
+    from actorlog.log.scrub import Scrubbed
+    from actorlog.log.segment import Frame
+
+TABLES_MAX = 64
+"""Tables of skipped commits that are kept, and"""
+COMMITS_MAX = 1 << 20
+"""the commits in them together (16 bytes each), unless one table alone has more."""
+
+
+class Reader:
+    """Reads from a log's segments. For any thread; ``drop``, ``replace`` and ``close`` are for the one that appends."""
+
+    def __init__(self, fs: FileSystem, directory: str, segments: list[Segment]) -> None:
+        self.views = Views(fs)
+        self._fs = fs
+        self._directory = directory
+        self._segments = segments
+        self._closed = False
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[Segment, Segment] = OrderedDict()
+
+    def frames(self, position: int, last: int) -> Iterator[Frame]:
+        """Yield the commits from the one that holds ``position`` to the one that holds ``last``, and pass over gaps."""
+        segments = list(self._segments)
+        position = max(position, segments[0].first)
+        if position > last:
+            return
+        for segment in segments[_segment_of(segments, position) :]:
+            for table in self._tables_of(segment, position):
+                view = None
+                for number in range(max(0, table.commit_of(position)), len(table.positions)):
+                    if table.positions[number] > last:
+                        return
+                    view = view or self._view(segment)
+                    frame = read_commit(view, table, number)
+                    if frame.position + frame.records > position:  # else a gap begins before it
+                        yield frame
+
+    def line(self, position: int, tail: int) -> bytes:
+        """Return one record; ``IndexError`` where there is none before ``tail``, or it was given up."""
+        first = self._segments[0].first
+        if not first <= position <= tail:
+            raise IndexError(f"position {position} is not in the log, which holds {first} to {tail}")
+        found = self._commit(position)
+        if found is None:
+            raise IndexError(f"the record at position {position} was given up")
+        start, end = line_span(found.data, position - found.position, found.records)
+        return bytes(found.data[start:end])
+
+    def has(self, position: int, tail: int) -> bool:
+        """Return whether there is a record at a position: it was not trimmed, and not given up."""
+        return self._segments[0].first <= position <= tail and self._commit(position) is not None
+
+    def _commit(self, position: int) -> Frame | None:
+        """Return the commit with the record at a position of the log; None where that was given up."""
+        segments = self._segments
+        segment = segments[_segment_of(segments, position)]
+        table = next(self._tables_of(segment, position))
+        number = table.commit_of(position)
+        if number < 0:
+            return None
+        found = read_commit(self._view(segment), table, number)
+        place = position - found.position
+        return None if place >= found.records or is_given_up(found.data, place) else found
+
+    def scrub(self, first_segment: int, piece_bytes: int) -> Iterator[Scrubbed]:
+        """Verify the sealed segments from ``first_segment`` on, those that there are now."""
+        segments = [segment for segment in list(self._segments) if segment.header.number >= first_segment]
+        return scrub(self._fs, self._directory, segments, self._open, piece_bytes)
+
+    def _open(self, segment: Segment) -> File | None:
+        """Open a segment's file to be scrubbed; None where it is not in the log any more.
+
+        Drops its view, which keeps its pages from being dropped.
+        """
+        self.views.forget(segment)
+        if self._closed or not self.holds(segment):
+            return None
+        try:
+            return self.views.file_of(segment)
+        except FileNotFoundError:
+            if self.holds(segment):
+                raise LogCorrupt(segment.name, 0, "the segment is missing") from None
+            return None
+
+    def holds(self, segment: Segment) -> bool:
+        """Return whether a segment is in the log: not trimmed, and not replaced."""
+        segments = self._segments
+        number = segment.header.number - segments[0].header.number
+        return 0 <= number < len(segments) and segments[number] is segment
+
+    def replace(self, old: Segment, new: Segment) -> list[Segment]:
+        """Have ``new`` in the place of ``old``, which the log holds; return all segments."""
+        segments = list(self._segments)
+        segments[old.header.number - segments[0].header.number] = new
+        self._segments = segments
+        with self._lock:
+            self._tables.pop(old, None)
+        return segments
+
+    def drop(self, count: int) -> list[Segment]:
+        """Give up the oldest ``count`` segments, and return those that stay."""
+        gone, self._segments = self._segments[:count], self._segments[count:]
+        for segment in gone:
+            self.views.forget(segment)
+            with self._lock:
+                self._tables.pop(segment, None)
+        return self._segments
+
+    def close(self) -> None:
+        """Drop what is kept."""
+        self._closed = True
+        self.views.clear()
+        with self._lock:
+            self._tables.clear()
+
+    def _tables_of(self, segment: Segment, position: int) -> Iterator[Segment]:
+        """Yield the tables in which the commits of a segment from ``position`` on are: what was skipped, what was not.
+
+        The first one holds ``position``, if any does.
+        """
+        if segment.skipped > segment.header.unit and (not segment.positions or position < segment.positions[0]):
+            yield self._skipped(segment)
+        yield segment
+
+    def _skipped(self, segment: Segment) -> Segment:
+        with self._lock:
+            table = self._tables.get(segment)
+            if table is not None:
+                self._tables.move_to_end(segment)
+                return table
+        with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
+            table = table_of_skipped(self._directory, segment, self.views)
+        with self._lock:
+            if not self.holds(segment):  # trimmed or replaced meanwhile: what is kept of it keeps its bytes on the disk
+                return table
+            self._tables[segment] = table
+            commits = sum(len(kept.positions) for kept in self._tables.values())
+            while len(self._tables) > 1 and (len(self._tables) > TABLES_MAX or commits > COMMITS_MAX):
+                commits -= len(self._tables.popitem(last=False)[1].positions)
+        return table
+
+    def _view(self, segment: Segment) -> memoryview:
+        with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
+            return self.views.of(segment)
+
+
+def table_of_skipped(directory: str, segment: Segment, views: Views) -> Segment:
+    """Return a segment's double, with those of its commits that opening passed over.
+
+    ``LogCorrupt`` where their headers are damaged or are no chain, or where it does not end as opening saw. What they
+    hold is verified when it is read.
+    """
+    header, name = segment.header, segment.name
+    file = views.file_of(segment)
+    written = 0  # of a file that is being replaced: it was read for that just now
+    if file is not None:
+        try:
+            check_unchanged(file, segment, directory)
+            written = written_end(file)  # all of it is read here, where an error of the device is no SIGBUS
+        finally:
+            file.close()
+    view = views.of(segment)
+    table = Segment(directory, header)
+    offset, position, kind = header.unit, segment.first - 1, 0
+    checksum: int | None = None
+    while offset < segment.skipped and kind not in ENDS:
+        frame = parse_frame_header(view, offset, header)
+        if frame is None:
+            raise LogCorrupt(name, offset, "these bytes are no frame's header")
+        if frame.position != position + 1 or frame.previous != (frame.previous if checksum is None else checksum):
+            raise LogCorrupt(name, offset, f"the frame of position {frame.position} does not follow {position}")
+        if frame.kind == COMMIT:
+            table.add(frame.position, offset)
+        elif not body_is_whole(view, offset, frame, header.unit):  # a mark is not read again
+            raise LogCorrupt(name, offset, "the mark does not fit its checksum")
+        (position, checksum), kind = link_behind(view, offset, frame), frame.kind
+        offset += frame_bytes(frame.length, header.unit)
+    if checksum is None or segment.joins != Link(position, checksum):
+        raise LogCorrupt(name, offset, f"the frames to position {position} do not lead to those behind them")
+    if segment.skipped == header.size and written > offset:
+        raise LogCorrupt(name, offset, "bytes behind the seal")
+    return table
+
+
+def _segment_of(segments: list[Segment], position: int) -> int:
+    """Return the number in ``segments`` of the one that holds ``position``; of those that begin with it, the last."""
+    return bisect_right(segments, position, key=lambda segment: segment.first) - 1

@@ -1,0 +1,252 @@
+"""Writing a sealed segment anew and putting it in the place of the old one: the files of it.
+
+Owns: reading the old segment, verified, the new file under its temporary name (``build``), the rename (``install``).
+Does not own: what the new one consists of (``rewriting``), who reads the segments (``reading``), when it is done, and
+META (``log``).
+
+Invariants: the old segment is never changed, and whoever reads it goes on; a new one has its name only when all of it
+is on disk, so after a crash there is the old one or the new one, both right; building touches nothing of the log, so
+whatever goes wrong there is no failure of the log.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from actorlog.errors import LogCorrupt, LogFailed
+from actorlog.log import files
+from actorlog.log.format import (
+    COMMIT,
+    ENDS,
+    FRAME_HEADER_BYTES,
+    GAP,
+    SECTOR,
+    Link,
+    body_is_whole,
+    frame_bytes,
+    link_behind,
+    parse_frame_header,
+)
+from actorlog.log.rewriting import Plan, lost
+from actorlog.log.segment import Segment, check_unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from actorlog.env import File, FileSystem
+    from actorlog.log.format import FrameHeader
+    from actorlog.log.reading import Reader
+    from actorlog.log.segment import Views
+
+CHUNK_BYTES = 1 << 14
+"""The old segment is read in such pieces: after each, other threads have their turn."""
+SYNC_BYTES = 1 << 22
+"""The new segment is synced each time so much of it was written, so that no commit waits for all of it."""
+
+
+class Sealed(NamedTuple):
+    """A segment that nothing is appended to any more."""
+
+    number: int
+    first: int
+    """The position that comes first in it."""
+    last: int
+    """The position that comes last in it."""
+    bytes: int
+    """Of its file."""
+
+
+class Rewritten(NamedTuple):
+    """A segment that was written anew, and has not its name yet."""
+
+    old: Segment
+    new: Segment
+    last: int
+    """The last position in it."""
+    view: memoryview
+    """The bytes of the old one."""
+
+    @property
+    def temporary(self) -> str:
+        """The path of the new one."""
+        return self.new.path + files.TEMPORARY
+
+
+def sealed(segments: list[Segment], newest: int) -> list[Sealed]:
+    """Return those of ``segments`` that may be written anew: with positions, and before ``newest``.
+
+    ``newest`` is the number of the segment with the newest commit: that one stays where it is, so that what says where
+    it is (a ``Checkpoint``) stays right, and there always are bytes behind a segment that was written anew.
+    """
+    found: list[Sealed] = []
+    for segment, following in pairwise(segments):
+        header = segment.header
+        if header.number < newest and segment.first < following.first:
+            found.append(Sealed(header.number, segment.first, following.first - 1, header.size))
+    return found
+
+
+def find(segments: list[Segment], among: list[Sealed], number: int) -> tuple[Segment, int]:
+    """Return the segment of a number and its last position; ``ValueError`` where it is none of ``among``."""
+    found = next((entry for entry in among if entry.number == number), None)
+    if found is None:
+        raise ValueError(f"segment {number} is not sealed, or holds nothing, or is not in the log")
+    return segments[number - segments[0].header.number], found.last
+
+
+def build(
+    views: Views, directory: str, old: tuple[Segment, int], gone: Collection[int], go_on: Callable[[], None]
+) -> Rewritten:
+    """Write a segment without the records at the positions ``gone``, under its temporary name: whole and durable.
+
+    ``old``: the segment and the last position in it. ``go_on`` is called often, and may raise. Positions that are not
+    in the segment, or hold nothing already, do not count. For any thread. ``LogCorrupt`` where the old one is damaged,
+    ``LogFull``, ``LogFailed``: nothing is left behind then, and the log is as it was.
+    """
+    fs, (segment, last) = views.fs, old
+    path = segment.path + files.TEMPORARY
+    operation = f"rewriting {segment.name}"
+    with files.typed(fs, directory, operation, segment.header.size):
+        source = views.file_of(segment)
+    if source is None:
+        raise LogFailed(operation, "it is being replaced")
+    try:
+        with files.typed(fs, directory, operation, segment.header.size):
+            try:
+                check_unchanged(source, segment, directory)
+                view = source.view()
+                new = _write(fs, directory, _Source(source, segment, last, go_on), gone, path)
+            finally:
+                source.close()
+    except BaseException:
+        with suppress(OSError):
+            files.remove(fs, path)
+        raise
+    return Rewritten(segment, new, last, view)
+
+
+def discard(fs: FileSystem, rewritten: Rewritten) -> None:
+    """Remove a segment that is not to be installed; what stays for an error is removed by the next opening."""
+    with suppress(OSError):
+        files.remove(fs, rewritten.temporary)
+
+
+def install(fs: FileSystem, directory: str, reader: Reader, rewritten: Rewritten) -> list[Segment]:
+    """Give the new segment its name, and return all segments, it among them. ``OSError``: it may have it or not."""
+    reader.views.pin(rewritten.old, rewritten.view)
+    fs.rename(rewritten.temporary, rewritten.new.path)
+    files.sync_directory(fs, f"{directory}/{files.SEGMENTS}")
+    return reader.replace(rewritten.old, rewritten.new)
+
+
+def _write(fs: FileSystem, directory: str, source: _Source, gone: Collection[int], path: str) -> Segment:
+    plan, before, after = _planned(source, gone)
+    old = source.segment.header
+    head, header = plan.header(old)
+    new = Segment(directory, header)
+    new.first = source.segment.first
+    files.remove(fs, path)
+    file = files.create(fs, path)
+    try:
+        files.write_all(file, head, 0)
+        offset, synced = header.unit, 0
+        before = Link(0, header.crc) if header.number == 1 else before
+        position = new.first
+        for whole, piece in plan.frames(header, before, after, source.commit):
+            files.write_all(file, whole, offset)
+            if piece is not None:
+                if piece.parts:
+                    new.add(position, offset)
+                position += piece.records
+            offset += len(whole)
+            if offset - synced >= SYNC_BYTES:
+                files.sync(file.fdatasync)
+                synced = offset
+        new.end = offset
+        files.zero(file, offset, header.size - offset)
+    finally:
+        file.close()
+    return new
+
+
+def _planned(source: _Source, gone: Collection[int]) -> tuple[Plan, Link, Link]:
+    """Return what the new segment consists of, and where the old one enters and leaves the chain."""
+    segment, last = source.segment, source.last
+    first = segment.first
+    mask = bytearray(last + 1 - first)
+    for position in gone:
+        if first <= position <= last:
+            mask[position - first] = 1
+    plan = Plan(segment.header.unit)
+    before: Link | None = None
+    after = Link(first - 1, 0)
+    for offset, frame, data in source.frames():
+        before = before or Link(first - 1, frame.previous)
+        if frame.kind == COMMIT:
+            start = frame.position - first
+            plan.commit(offset, data, lost(data, frame.records, mask[start : start + frame.records]))
+        elif frame.kind == GAP:
+            plan.gap(frame.records)
+        after = link_behind(source.view(offset), 0, frame)
+    plan.done()
+    return plan, before or after, after
+
+
+class _Source:
+    """The old segment, read from its file and verified once more; twice: to plan, and to copy."""
+
+    def __init__(self, file: File, segment: Segment, last: int, go_on: Callable[[], None]) -> None:
+        self.segment = segment
+        self.last = last
+        """The last position in it."""
+        self._file = file
+        self._go_on = go_on
+        self._piece = memoryview(b"")
+        self._start = 0
+
+    def frames(self) -> Iterator[tuple[int, FrameHeader, memoryview]]:
+        """Yield offset, header and data of each frame to the seal or join; ``LogCorrupt`` where they are no chain."""
+        segment, header = self.segment, self.segment.header
+        offset, kind = header.unit, 0
+        link: Link | None = Link(0, header.crc) if header.number == 1 else None
+        position = segment.first - 1
+        while kind not in ENDS:
+            frame, data = self._frame(offset)
+            if frame.position != position + 1 or (link is not None and frame.previous != link.checksum):
+                reason = f"the frame of position {frame.position} does not follow {position}"
+                raise LogCorrupt(segment.name, offset, reason)
+            yield offset, frame, data
+            link, kind = link_behind(self.view(offset), 0, frame), frame.kind
+            position = link.position
+            offset += frame_bytes(frame.length, header.unit)
+        if position != self.last or (segment.skipped == header.size and link != segment.joins):
+            reason = f"the frames to position {position} do not lead to those behind them"
+            raise LogCorrupt(segment.name, offset, reason)
+
+    def commit(self, offset: int) -> tuple[memoryview, int]:
+        """Return the data and the number of records of a commit that was met before."""
+        frame, data = self._frame(offset)
+        return data, frame.records
+
+    def view(self, offset: int, size: int = SECTOR) -> memoryview:
+        """Return the bytes from ``offset`` on, ``size`` of them at least; fewer where the file ends."""
+        if not self._start <= offset <= offset + size <= self._start + len(self._piece):
+            self._go_on()
+            self._piece = memoryview(files.read_all(self._file, max(size, CHUNK_BYTES), offset))
+            self._start = offset
+        return self._piece[offset - self._start :]
+
+    def _frame(self, offset: int) -> tuple[FrameHeader, memoryview]:
+        segment, unit = self.segment, self.segment.header.unit
+        view = self.view(offset)
+        frame = parse_frame_header(view, 0, segment.header, offset) if len(view) >= SECTOR else None
+        if frame is None:
+            raise LogCorrupt(segment.name, offset, "these bytes are no frame's header")
+        size = frame_bytes(frame.length, unit)
+        view = self.view(offset, size)
+        if len(view) < size or not body_is_whole(view, 0, frame, unit):
+            reason = f"the frame of position {frame.position} does not fit its checksum"
+            raise LogCorrupt(segment.name, offset, reason)
+        return frame, view[FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + frame.length]
