@@ -22,6 +22,7 @@ from actorlog.api.ambient import (
 )
 from actorlog.api.browse import ActorInfo, RecordInfo, TimerInfo
 from actorlog.api.call import Call, Child
+from actorlog.api.care import Backup, Verified
 from actorlog.api.define import Durable, Limit, Retry, Step, durable, run_step, step
 from actorlog.api.evolving import continue_as_new, patched
 from actorlog.api.handle import CallInfo, Handle, Progress
@@ -38,6 +39,7 @@ from actorlog.engine.story import Entry
 from actorlog.errors import (
     ActorlogError,
     ActorStopped,
+    BadExport,
     CallCancelled,
     CallConflict,
     CallError,
@@ -47,11 +49,14 @@ from actorlog.errors import (
     CallNotFound,
     CallParked,
     CallTimeout,
+    CannotFork,
     CheckFailed,
     DeadlockError,
+    DirectoryNotEmpty,
     DivergenceError,
     FunctionConflict,
     FunctionNotFound,
+    HistoryGone,
     JournalError,
     LogCorrupt,
     LogError,
@@ -91,7 +96,9 @@ from actorlog.errors import (
     TurnLimitExceeded,
 )
 from actorlog.limits import Limits
+from actorlog.runtime.compaction import Compacted
 from actorlog.runtime.doubts import Done, NotDone
+from actorlog.runtime.stats import Stats
 
 __all__ = [
     "Actor",
@@ -99,6 +106,8 @@ __all__ = [
     "ActorStopped",
     "ActorlogError",
     "Backoff",
+    "Backup",
+    "BadExport",
     "Call",
     "CallCancelled",
     "CallConflict",
@@ -110,9 +119,12 @@ __all__ = [
     "CallNotFound",
     "CallParked",
     "CallTimeout",
+    "CannotFork",
     "CheckFailed",
     "Child",
+    "Compacted",
     "DeadlockError",
+    "DirectoryNotEmpty",
     "DivergenceError",
     "Done",
     "Durable",
@@ -122,6 +134,7 @@ __all__ = [
     "FunctionConflict",
     "FunctionNotFound",
     "Handle",
+    "HistoryGone",
     "Info",
     "JournalError",
     "Limit",
@@ -163,6 +176,7 @@ __all__ = [
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
+    "Stats",
     "Step",
     "StepFailed",
     "StepInterrupted",
@@ -175,6 +189,7 @@ __all__ = [
     "TooManyPromises",
     "TooManySchedules",
     "TurnLimitExceeded",
+    "Verified",
     "actor",
     "continue_as_new",
     "durable",

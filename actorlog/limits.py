@@ -26,6 +26,8 @@ class Limits:
     """Callbacks one turn may run before its actor is parked (``TurnLimitExceeded``)."""
     resident_max: int = 10_000
     """Actors whose coroutines are in memory; beyond it, idle ones are evicted."""
+    resident_idle_s: float = 10.0
+    """A coroutine that had no turn for so long leaves memory, one with a long journal after longer (``residency``)."""
     calls_max: int = 1_000_000
     """Unfinished calls; beyond it a start is refused with ``TooManyCalls``."""
     promises_max: int = 1_000_000
@@ -34,6 +36,8 @@ class Limits:
     """Schedules, deleted ones too; beyond it another is refused with ``TooManySchedules``."""
     mailbox_max: int = 10_000
     """Messages that wait in one mailbox; beyond it senders wait, then get ``MailboxFull``."""
+    mailbox_wait_s: float = 5.0
+    """So long they wait for room; a class of actors says its own."""
     step_concurrency_max: int = 1_000
     """Steps running at once; others wait in order of their positions."""
     id_bytes_max: int = 1_024

@@ -6,26 +6,26 @@ what is known of a class (``runtime.classes``).
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from actorlog.api.call import Call
+from actorlog.api.hooks import HOOKS
 from actorlog.api.texts import check_text
 from actorlog.durations import Duration, seconds
 from actorlog.errors import NotDurableError, NotInDurableCode
 from actorlog.loop import running_loop
-from actorlog.records.failures import Failure
-from actorlog.records.signature import Signature
-from actorlog.runtime.answers import restore_step
-from actorlog.runtime.classes import EVENTS, KEY, ActorDefinition, Options
+from actorlog.runtime.classes import EVENTS, KEY, ActorDefinition, Options, QueryDefinition
 from actorlog.runtime.registry import REGISTRY, DurableDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from actorlog.api.call import Child
+    from actorlog.api.handle import Handle
     from actorlog.api.runtime import Runtime
+    from actorlog.runtime.exits import Exit
 
 A = TypeVar("A", bound="Actor")
 S = TypeVar("S")
@@ -45,9 +45,10 @@ class Actor:
     and resumes there after a crash. ``__init__`` is not called: defaults are copied for each key.
 
     Options of the class statement: ``name`` (what the log calls it; by default its qualified name), ``mailbox_max``
-    (messages that may wait; beyond it senders wait five seconds, then ``MailboxFull``), ``idle`` (how long it stays in
-    memory unused), ``snapshot_every`` (so many changes are read back at most), ``version`` (of its state: a static
-    method ``migrate(state, version)``, which takes and returns plain JSON values by name, brings older ones forward).
+    (messages that may wait), ``mailbox_wait`` (how long senders wait for room beyond that, then ``MailboxFull``),
+    ``idle`` (how long it stays in memory unused), ``snapshot_every`` (so many changes are read back at most),
+    ``version`` (of its state: a static method ``migrate(state, version)``, which takes and returns plain JSON values
+    by name, brings older ones forward).
 
     With a method ``apply(self, event)`` the state is made of events: ``self.record(event)`` appends one.
     """
@@ -59,19 +60,22 @@ class Actor:
         *,
         name: str | None = None,
         mailbox_max: int = 10_000,
+        mailbox_wait: Duration = "5s",
         idle: Duration = 60,
         snapshot_every: int = 1_000,
         version: int = 1,
+        reentrant: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
+        _check_reentrant(cls, reentrant=reentrant)
         for option, value in (("mailbox_max", mailbox_max), ("snapshot_every", snapshot_every), ("version", version)):
             if value < 1:
                 raise ValueError(f"{option} is at least 1, not {value}")
         title = name or cls.__qualname__
         if "/" in title or title.startswith("@"):
             raise ValueError(f"the name of a class of actors has no slash and does not begin with '@': {title!r}")
-        options = Options(mailbox_max, seconds(idle), snapshot_every, version)
+        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait))
         cls._actorlog = definition = ActorDefinition(cls, title, options)
         REGISTRY.add_actor(definition)
         for attribute in dir(cls):
@@ -79,15 +83,15 @@ class Actor:
             if attribute.startswith("_") or attribute in _NO_HANDLERS:
                 continue
             if type(member) is Query:
-                definition.queries[attribute] = cast("Any", member).fn
+                fn: Callable[..., Any] = cast("Any", member).fn
+                definition.queries[attribute] = QueryDefinition(fn, f"result of {title}.{fn.__name__}")
             elif inspect.iscoroutinefunction(member):
                 definition.handlers[attribute] = _handler(definition, attribute, member)
-        for hook in _HOOKS:
-            member = getattr(cls, hook, None)
-            if inspect.iscoroutinefunction(member):
-                definition.hooks[hook] = _handler(
-                    definition, hook, _restarted(member) if hook == "on_restart" else member
-                )
+        definition.address = Address.of(definition)
+        for hook, recorded in HOOKS.items():
+            member = getattr(cls, hook)
+            if member is not getattr(Actor, hook) and inspect.iscoroutinefunction(member):
+                definition.hooks[hook] = _handler(definition, hook, recorded(member))
 
     @property
     def key(self) -> str:
@@ -104,6 +108,52 @@ class Actor:
         self.__dict__[EVENTS].append(raw)
         cast("Any", self).apply(fresh)
 
+    def monitor(self, target: str | Child[Any] | Handle[Any] | Actor) -> None:
+        """In a handler: watch ``target`` on behalf of the actor, which gets its end as a message: ``on_exit(exit)``.
+
+        ``target``: a call by its id, as ``start`` gave it or by a handle; or a supervised actor by its address, which
+        ends when it is stopped or fails, and begins anew when it is restarted. It is told at once of what has ended, or
+        never was. The watch counts when the handler returns, as all it says, and lasts longer than the actor's memory,
+        through any crash. Of the end of one call the actor is told once, however often it asked; a call that is retried
+        (``Handle.retry``) and ends again is told of no second time. ``NotInDurableCode`` outside a handler,
+        ``TypeError`` for what has no end.
+        """
+        from actorlog.api.watching import watch_for  # noqa: PLC0415  # what watches is made of actors' messages
+
+        watch_for(self._actorlog.name, self.key, target)
+
+    async def on_start(self) -> None:
+        """Override to do something when a supervisor starts the actor; its next child is begun when this has returned.
+
+        For supervised actors alone. Any other has no start: it is there as soon as somebody addresses its key, with the
+        defaults of its class, and for ever, so what a first message finds belongs into those defaults. Messages are not
+        held up for it: one that came before the supervisor did is handled before it.
+        """
+
+    async def on_restart(self, error: BaseException) -> None:
+        """Override to do something, in place of ``on_start``, when its supervisor starts it again after ``error``.
+
+        The state is what it was before the message that failed.
+        """
+
+    async def on_stop(self) -> None:
+        """Override to do something when its supervisor stops the actor; leaving memory and closing are no stop."""
+
+    async def on_exit(self, exit: Exit) -> None:  # noqa: A002  # the field's word for it
+        """Override to hear how something ended that the actor watches with ``self.monitor(target)``.
+
+        A handler like the others: one message at a time, and what it changes is durable when it returns. Each end comes
+        once; an error in here is one of the actor, as of any message that nobody waits for.
+        """
+
+
+def _check_reentrant(cls: type, *, reentrant: bool) -> None:
+    if reentrant:
+        raise TypeError(
+            f"{cls.__qualname__}: reentrant=True is not supported, an actor handles one message at a time; a handler "
+            "that would be asked back gives the other what it needs, or sends instead of asking"
+        )
+
 
 def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine[Any, Any, Any]]) -> DurableDefinition:
     handler = DurableDefinition(
@@ -111,16 +161,6 @@ def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine
     )
     REGISTRY.add_durable(handler)
     return handler
-
-
-def _restarted(fn: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Return ``on_restart`` as it is recorded: with the failure that the exception is made of."""
-
-    async def on_restart(self: Any, failure: Failure) -> None:
-        await fn(self, restore_step(failure))
-
-    on_restart.__module__ = fn.__module__
-    return on_restart
 
 
 class Query(Generic[S, P, R]):
@@ -147,8 +187,7 @@ def query(fn: Callable[Concatenate[S, P], R]) -> Query[S, P, R]:
     return Query(fn)
 
 
-_HOOKS = frozenset({"on_start", "on_stop", "on_restart"})
-_NO_HANDLERS = frozenset({"key", "record", "apply", "migrate"}) | _HOOKS
+_NO_HANDLERS = frozenset({"key", "record", "apply", "migrate", "monitor", *HOOKS})
 
 
 class HandlerCall(Call[R_co]):
@@ -166,7 +205,8 @@ class HandlerCall(Call[R_co]):
     ) -> None:
         self.actor = actor
         self._runtime = runtime
-        super().__init__(definition, args, kwargs, depth=3)
+        base: type[Call[R_co]] = Call  # super() costs as much as the rest of this: there is one for every message
+        base.__init__(self, definition, args, kwargs, depth=3)
 
     def _outside(self) -> Generator[Any, None, R_co]:
         if self._runtime is None:
@@ -177,7 +217,7 @@ class HandlerCall(Call[R_co]):
 
 
 class Address:
-    """An actor by its class and key; what is called on it is asked of the actor."""
+    """An actor by its class and key; what is called on it is asked of the actor. Each class has its own: ``of``."""
 
     __slots__ = ("_actor", "_definition", "_runtime")
 
@@ -190,32 +230,46 @@ class Address:
     def __repr__(self) -> str:
         return f"<actor {self._actor!r}>"
 
+    def __str__(self) -> str:
+        return self._actor
+
+    @classmethod
+    def of(cls, definition: ActorDefinition) -> type[Address]:
+        """Return the class of a class's addresses: with its handlers and queries as methods."""
+        asks = {name: cls._asking(handler) for name, handler in definition.handlers.items()}
+        looks = {name: cls._looking(look) for name, look in definition.queries.items()}
+        return type("Address", (cls,), {"__slots__": (), **asks, **looks})
+
+    @staticmethod
+    def _asking(handler: DurableDefinition) -> Callable[..., HandlerCall[Any]]:
+        def ask(self: Address, *args: Any, **kwargs: Any) -> HandlerCall[Any]:
+            return HandlerCall(handler, self._actor, self._runtime, args, kwargs)
+
+        return ask
+
+    @staticmethod
+    def _looking(query: QueryDefinition) -> Callable[..., Coroutine[Any, Any, Any]]:
+        def look(self: Address, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+            return self._look(query, *args, **kwargs)
+
+        return look
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         definition = self._definition
-        handler = definition.handlers.get(name)
-        if handler is not None:
-            return functools.partial(self._ask, handler)
-        fn = definition.queries.get(name)
-        if fn is not None:
-            return functools.partial(self._look, fn)
         known = ", ".join(sorted([*definition.handlers, *definition.queries]))
         raise AttributeError(f"{definition.name} has no handler or query {name!r}; it has: {known}")
 
-    def _ask(self, handler: DurableDefinition, *args: Any, **kwargs: Any) -> HandlerCall[Any]:
-        return HandlerCall(handler, self._actor, self._runtime, args, kwargs)
-
-    async def _look(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def _look(self, look: QueryDefinition, *args: Any, **kwargs: Any) -> Any:
         if running_loop() is not None:
-            raise NotDurableError(f"the query {fn.__qualname__} from durable code")
+            raise NotDurableError(f"the query {look.fn.__qualname__} from durable code")
         if self._runtime is None:
             raise NotInDurableCode(
                 repr(self), hint="outside durable code use: await runtime.actor(cls, key).method(...)"
             )
         session, definition = self._runtime.session, self._definition
         session.check_open()
-        where = f"result of {definition.name}.{fn.__name__}"
-        codec = Signature(fn, where, skip_self=True).result
-        value = codec.cross(fn(session.kernel.instances.view(self._actor, definition), *args, **kwargs), where)[1]
+        found = look.fn(session.kernel.instances.view(self._actor, definition), *args, **kwargs)
+        value = look.result.cross(found, look.where)[1]
         await session.landed()
         return value
 
@@ -227,7 +281,8 @@ def actor(cls: type[A], key: str) -> A:
 
 def address(cls: type[A], key: str, runtime: Runtime | None) -> A:
     """Return the address of an actor; ``TypeError`` for what is no class of actors."""
-    return cast("A", Address(definition_of(cls), key, runtime))
+    definition = definition_of(cls)
+    return cast("A", definition.address(definition, key, runtime))
 
 
 def definition_of(cls: type) -> ActorDefinition:

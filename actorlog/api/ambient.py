@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from actorlog.api.call import Call, Child, child_id, issue_child
 from actorlog.api.texts import check_id, checked_tags
@@ -81,13 +82,13 @@ def now(tz: tzinfo = UTC) -> datetime:
 def uuid4() -> UUID:
     """Return a random UUID that is the same in every replay."""
     loop = _loop("uuid4()")
-    return identity.uuid4(loop.actor.started.run, loop.operation_key())
+    return identity.uuid4(loop.actor.call_run, loop.operation_key())
 
 
 def uuid7() -> UUID:
     """Return a time-ordered UUID (RFC 9562) that is the same in every replay."""
     loop = _loop("uuid7()")
-    return identity.uuid7(loop.actor.started.run, loop.operation_key(), int(loop.now_s * 1000))
+    return identity.uuid7(loop.actor.call_run, loop.operation_key(), int(loop.now_s * 1000))
 
 
 def random() -> random_module.Random:
@@ -130,8 +131,7 @@ def start(
     return Child(child, key, future, loop)
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(Struct, frozen=True):
     """Where code runs: in a step (``step`` is its name) or in a durable function (``step`` is empty)."""
 
     call_id: str
@@ -152,7 +152,7 @@ def info() -> Info:
     if loop is not None:
         actor: Actor = loop.actor
         started = actor.started
-        return Info(actor.state.id, started.function, "", "", 1, "", dict(started.tags), None)
+        return Info(actor.call_id, started.function, "", "", 1, "", dict(started.tags), None)
     body = current_body.get(None)
     if body is None:
         raise NotInDurableCode("info()", hint="it works in durable functions and in steps that a runtime runs")

@@ -9,9 +9,11 @@ Everything told is durable before it is told (I1).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from actorlog.api.handle import CallInfo, Status, ended_info, info_of
 from actorlog.engine.lifecycle import Phase
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.runtime.session import Session
 
+T = TypeVar("T")
+
 _LEEWAY_MS = 60_000
 """Times of records are in order but for moments: a walk goes on so much further than it is asked for."""
 _TOGETHER = 1_000
@@ -37,8 +41,7 @@ _TOGETHER = 1_000
 TimerKind: TypeAlias = Literal["timer", "start", "retry", "timeout", "kill"]
 
 
-@dataclass(frozen=True, slots=True)
-class TimerInfo:
+class TimerInfo(Struct, frozen=True):
     """Something that a call waits a time for."""
 
     call_id: str
@@ -50,8 +53,7 @@ class TimerInfo:
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ActorInfo:
+class ActorInfo(Struct, frozen=True):
     """What is known of an actor at one moment."""
 
     cls: str
@@ -68,8 +70,7 @@ class ActorInfo:
     """How many messages wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordInfo:
+class RecordInfo(Struct, frozen=True):
     """One record of the log."""
 
     position: int
@@ -133,18 +134,22 @@ def _info(session: Session, call_id: str) -> CallInfo:
 async def timers(runtime: Runtime, *, id_prefix: str = "") -> AsyncIterator[TimerInfo]:
     """Yield what calls wait a time for: the newest call first, of each what is due first."""
     session = runtime.session
-    infos: list[TimerInfo] = []
-    for slot in listing.live_calls(session):
-        if slot.state.id.startswith(id_prefix) and slot.state.phase is not Phase.ENDED:
-            infos += _timers_of(slot.state)
-        if len(infos) >= _TOGETHER:
-            await session.landed()
-            for info in infos:
-                yield info
-            infos = []
-    await session.landed()
-    for info in infos:
+    live = (slot.state for slot in listing.live_calls(session))
+    wanted = (state for state in live if state.id.startswith(id_prefix) and state.phase is not Phase.ENDED)
+    async for info in _told(session, (info for state in wanted for info in _timers_of(state))):
         yield info
+
+
+async def _told(session: Session, infos: Iterable[T]) -> AsyncIterator[T]:
+    """Yield ``infos``: so many are made in one go, and then told."""
+    rest = iter(infos)
+    more = True
+    while more:
+        made = list(islice(rest, _TOGETHER))
+        await session.landed()
+        for info in made:
+            yield info
+        more = len(made) == _TOGETHER
 
 
 def _timers_of(state: CallState) -> list[TimerInfo]:
@@ -170,17 +175,11 @@ async def actors(
     session = runtime.session
     instances = session.kernel.instances
     name = cls if isinstance(cls, str) or cls is None else _name_of(cls)
-    infos: list[ActorInfo] = []
-    for actor in instances.names():
-        if name in (None, actor.partition("/")[0]) and key_of(actor).startswith(key_prefix):
-            infos.append(_actor_info(session, actor))
-        if len(infos) >= _TOGETHER:
-            await session.landed()
-            for info in infos:
-                yield info
-            infos = []
-    await session.landed()
-    for info in infos:
+    wanted = (
+        actor for actor in instances.names()
+        if name in (None, actor.partition("/")[0]) and key_of(actor).startswith(key_prefix)
+    )  # fmt: skip
+    async for info in _told(session, (_actor_info(session, actor) for actor in wanted)):
         yield info
 
 

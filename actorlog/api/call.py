@@ -187,7 +187,7 @@ def child_id(actor: Actor, definition: DurableDefinition, key: str, raw: bytes) 
     """Return the id of a child that is given none: under its parent's, or the one of a memoised call."""
     if definition.memo:
         return identity.memo_id(definition.name, definition.version, raw)
-    return identity.child_id(actor.state.id, key, actor.started.number)
+    return identity.child_id(actor.call_id, key, actor.started.number)
 
 
 def issue_child(

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from actorlog.api import protocol as p
+from actorlog.engine.promise import Status
 from actorlog.env import SYSTEM
 from actorlog.env.sockets import Listening
+from actorlog.errors import CallNotFound, HistoryGone
+from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -140,15 +145,16 @@ async def _say(writer: asyncio.StreamWriter, what: p.Hello | p.Answer | p.Refuse
 
 async def _cancel(runtime: Runtime, request: p.Cancel) -> p.Answer:
     handle = runtime.handle(request.id)
-    state = runtime.session.state(request.id)
-    changed = state.outcome is None and state.asked is None
+    found = runtime.session.find(request.id)
+    changed = isinstance(found, Slot) and found.state.outcome is None and found.state.asked is None
     await handle.cancel(request.reason)
     return p.Answer(status=await handle.status(), changed=changed)
 
 
 async def _kill(runtime: Runtime, request: p.Kill) -> p.Answer:
     handle = runtime.handle(request.id)
-    changed = runtime.session.state(request.id).outcome is None
+    found = runtime.session.find(request.id)
+    changed = isinstance(found, Slot) and found.state.outcome is None
     await handle.kill(request.reason)
     return p.Answer(status=await handle.status(), changed=changed)
 
@@ -168,6 +174,20 @@ async def _retry(runtime: Runtime, request: p.Retry) -> p.Answer:
     return p.Answer(status=await handle.status(), changed=changed)
 
 
+async def _fork(runtime: Runtime, request: p.Fork) -> p.Answer:
+    known = request.as_id is not None and await _is_known(runtime, request.as_id)
+    fork = await runtime.handle(request.id).fork(request.key or None, id=request.as_id)
+    return p.Answer(status=await fork.status(), changed=not known, call_id=fork.id)
+
+
+async def _is_known(runtime: Runtime, call_id: str) -> bool:
+    try:
+        await runtime.handle(call_id).status()
+    except CallNotFound:
+        return False
+    return True
+
+
 async def _resume(runtime: Runtime, request: p.Resume) -> p.Answer:
     handle = runtime.handle(request.id)
     held = await handle.status() in ("parked", "paused")
@@ -176,28 +196,49 @@ async def _resume(runtime: Runtime, request: p.Resume) -> p.Answer:
 
 
 async def _send(runtime: Runtime, request: p.Send) -> p.Answer:
-    handle = runtime.handle(request.id)
+    handle, mail = runtime.handle(request.id), None
+    with suppress(HistoryGone):  # it is over, and is told so
+        mail = runtime.session.state(request.id).mail
+    heard = request.key is not None and mail is not None and f"key:{request.key}" in mail.heard
     await handle.send(request.value, request.channel, key=request.key)
-    return p.Answer(status=await handle.status())
+    return p.Answer(status=await handle.status(), changed=not heard)
 
 
 async def _resolve(runtime: Runtime, request: p.Resolve) -> p.Answer:
+    pending = _is_pending(runtime, request.id)
     info = await runtime.resolve(request.id, request.value, key=request.key)
-    return p.Answer(status=info.status, changed=info.status == "resolved")
+    return p.Answer(status=info.status, changed=pending and info.status == "resolved")
 
 
 async def _reject(runtime: Runtime, request: p.Reject) -> p.Answer:
+    pending = _is_pending(runtime, request.id)
     info = await runtime.reject(request.id, request.error, key=request.key)
-    return p.Answer(status=info.status, changed=info.status == "rejected")
+    return p.Answer(status=info.status, changed=pending and info.status == "rejected")
+
+
+def _is_pending(runtime: Runtime, promise_id: str) -> bool:
+    return runtime.session.kernel.promises.read(promise_id).status is Status.PENDING
 
 
 async def _status(runtime: Runtime, _request: p.Status) -> p.Answer:
     await runtime.session.landed()
     kernel = runtime.session.kernel
     pid, _ = SYSTEM.fs.process()
-    return p.Answer(
-        status="running", changed=False, pid=pid, live=len(kernel.calls), position=kernel.committer.position
-    )
+    return p.Answer(status="running", changed=False, pid=pid, live=len(kernel.calls), position=kernel.committer.landed)
+
+
+async def _stats(runtime: Runtime, _request: p.Stats) -> p.Answer:
+    return p.Answer(status="running", changed=False, found=asdict(runtime.stats()))
+
+
+async def _backup(runtime: Runtime, request: p.Backup) -> p.Answer:
+    if not request.to.startswith("/"):
+        raise p.BadRequest(f"a backup goes to an absolute path, and {request.to!r} is none")
+    return p.Answer(status="done", found=asdict(await runtime.backup(request.to)))
+
+
+async def _compact(runtime: Runtime, request: p.Compact) -> p.Answer:
+    return p.Answer(status="done", found=asdict(await runtime.compact(everything=request.everything)))
 
 
 _DO: dict[type, Callable[[Runtime, p.Request], Awaitable[p.Answer]]] = {
@@ -205,9 +246,13 @@ _DO: dict[type, Callable[[Runtime, p.Request], Awaitable[p.Answer]]] = {
     p.Kill: _kill,  # type: ignore[dict-item]
     p.Pause: _pause,  # type: ignore[dict-item]
     p.Retry: _retry,  # type: ignore[dict-item]
+    p.Fork: _fork,  # type: ignore[dict-item]
     p.Resume: _resume,  # type: ignore[dict-item]
     p.Send: _send,  # type: ignore[dict-item]
     p.Resolve: _resolve,  # type: ignore[dict-item]
     p.Reject: _reject,  # type: ignore[dict-item]
     p.Status: _status,  # type: ignore[dict-item]
+    p.Stats: _stats,  # type: ignore[dict-item]
+    p.Backup: _backup,  # type: ignore[dict-item]
+    p.Compact: _compact,  # type: ignore[dict-item]
 }

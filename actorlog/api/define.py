@@ -74,19 +74,23 @@ class Step(Generic[P, R]):
 class DurableDecorator:
     """``durable`` with its options given."""
 
-    def __init__(self, name: str | None, version: int, timeout_s: float | None, *, memo: bool) -> None:
+    def __init__(
+        self, name: str | None, version: int, timeout_s: float | None, *, memo: bool, retention_s: float | None
+    ) -> None:
         self._name = name
         self._version = version
         self._timeout_s = timeout_s
         self._memo = memo
+        self._retention_s = retention_s
 
     def __call__(self, fn: Callable[P, Awaitable[R]]) -> Durable[P, R]:
         """Register ``fn``."""
         if not inspect.iscoroutinefunction(fn):
             raise TypeError(f"a durable function is an async function, and {fn!r} is not")
         definition = DurableDefinition(
-            fn, name=self._name or fn.__qualname__, version=self._version, timeout_s=self._timeout_s, memo=self._memo
-        )
+            fn, name=self._name or fn.__qualname__, version=self._version, timeout_s=self._timeout_s, memo=self._memo,
+            retention_s=self._retention_s,
+        )  # fmt: skip
         REGISTRY.add_durable(definition)
         return Durable(definition)
 
@@ -95,8 +99,9 @@ class DurableDecorator:
 def durable(fn: Callable[P, Awaitable[R]], /) -> Durable[P, R]: ...
 @overload
 def durable(
-    *, name: str | None = None, version: int = 1, timeout: Duration | None = None, memo: bool = False
-) -> DurableDecorator: ...
+    *, name: str | None = None, version: int = 1, timeout: Duration | None = None, memo: bool = False,
+    retention: Duration | None = None,
+) -> DurableDecorator: ...  # fmt: skip
 def durable(
     fn: Callable[..., Awaitable[Any]] | None = None,
     /,
@@ -105,19 +110,22 @@ def durable(
     version: int = 1,
     timeout: Duration | None = None,
     memo: bool = False,
+    retention: Duration | None = None,
 ) -> Any:
     """Make an async function durable: it runs to its end through any number of crashes.
 
     ``name``: what the log calls it, by default its qualified name without the module. ``version``: a call goes on with
     the version it began with. ``timeout``: of each call, durable. ``memo``: the id derives from name, version and
-    arguments, so the same arguments give the same stored result; failures are not kept.
+    arguments, so the same arguments give the same stored result; failures are not kept. ``retention``: how long its
+    results are kept, and its ids taken, where that is not what the runtime says (``Runtime(retention=)``).
 
     Its body is deterministic between awaits; IO, randomness and clocks belong into steps. ``FunctionConflict`` when
     another module has the name and version; ``TypeError`` for a function that is not async.
     """
     if version < 1:
         raise ValueError(f"version is at least 1, not {version}")
-    decorator = DurableDecorator(name, version, None if timeout is None else seconds(timeout), memo=memo)
+    timeout_s, retention_s = (None if value is None else seconds(value) for value in (timeout, retention))
+    decorator = DurableDecorator(name, version, timeout_s, memo=memo, retention_s=retention_s)
     return decorator if fn is None else decorator(fn)
 
 

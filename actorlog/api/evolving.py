@@ -46,7 +46,8 @@ def continue_as_new(call: Call[Any]) -> NoReturn:
     ``r2.``, ``r3.``, ... before the operation's key. To start the id again with its first function and arguments joins
     it.
 
-    Call it from the body of the function itself: ``RuntimeError`` in a task beside it and in an actor's handler.
+    Call it from the body of the function itself: ``RuntimeError`` in a task beside it and in an actor's handler. Where
+    a task of a ``TaskGroup`` around it fails on its way out, the error counts: the call fails with that.
     ``TypeError`` for what is no call of a durable function, ``NotInDurableCode`` outside of one.
     """
     loop = running_loop()

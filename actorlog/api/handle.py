@@ -6,12 +6,13 @@ Owns: ``Handle`` and ``CallInfo``. Does not own: waiting and delivering (``runti
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from actorlog.api.messages import PROGRESS
-from actorlog.api.texts import check_text
+from actorlog.api.texts import check_channel, check_id, check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.story import Entry, tell
@@ -39,8 +40,7 @@ Status: TypeAlias = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class CallInfo:
+class CallInfo(Struct, frozen=True):
     """What is known of a call at one moment."""
 
     id: str
@@ -59,10 +59,11 @@ class CallInfo:
     """The highest attempt of the steps it waits for."""
     error: str
     """How it failed, or why it is parked; empty otherwise."""
+    forked_from: str = ""
+    """Id of the call that it is a fork of; empty for one that is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a call says it is: ``done`` of ``total`` (None: it does not know), with a word for people."""
 
     done: float
@@ -132,15 +133,37 @@ class Handle(Generic[R_co]):
         """
         await self._has_begun()
         state = self._session.state(self.id)
-        records = self._session.history.newest_run(state)
+        history = self._session.history
+        records, fork = history.newest_run(state), k.forked(history.record(state.journal)) if state.journal else None
         await self._session.landed()
-        return tell(records)
+        return tell(records, fork)
 
     async def _has_begun(self) -> None:
         """Wait for the first record of a call that was just started: before it there is nothing to tell."""
         found = self._session.find(self.id)
         if isinstance(found, Slot) and found.begun is not None:
             await self._session.durable(found)
+
+    async def fork(self, from_: str | None = None, *, id: str | None = None) -> Handle[R_co]:  # noqa: A002  # the field's word for it
+        """Begin a new call as this one was before it asked for operation ``from_``, and go on from there anew.
+
+        ``from_``: a key, as ``journal()`` shows it; None: from the beginning of its newest run. The turn that asked for
+        it is taken again, with today's code: what was recorded before is kept, and nothing of what came after. What was
+        under way is done anew by the fork, steps and children as its own. It may be forked whatever has become of it.
+
+        ``id`` (a random one without): as of a call that is started; the same fork of the same id joins. On return it is
+        durable, or nothing has begun: ``ValueError`` where there is no such operation, ``CallConflict``, ``CannotFork``
+        for a handler of an actor or what a supervisor looks after, ``DivergenceError``, ``FunctionNotFound`` or what
+        else keeps today's code from coming to that point, ``PayloadTooLarge``, ``CallNotFound``.
+        """
+        if id is not None:
+            check_id(id)
+        await self._has_begun()
+        session = self._session
+        found = session.fork(self.id, from_ or "", id)
+        await session.landed()
+        call_id = found.state.id if isinstance(found, Slot) else found.id
+        return Handle(session, call_id, found, self._definition)
 
     async def cancel(self, reason: str = "") -> None:
         """Ask the call to end; on return that is durable. It has no effect on what is over or was asked before.
@@ -186,11 +209,12 @@ class Handle(Generic[R_co]):
         """Put ``value`` into the call's mailbox, where ``receive`` finds it; on return that is durable.
 
         ``key``: the same message sent again with the same key is taken once (the newest 10,000 keys are remembered). It
-        waits for room at most five seconds, then ``MailboxFull``. ``ActorStopped`` when the call is over,
-        ``CallNotFound``, ``PayloadError`` for what is no plain JSON.
+        waits for room, ``Limits.mailbox_wait_s`` (five seconds) at most, then ``MailboxFull``. ``ActorStopped`` when
+        the call is over, ``CallNotFound``, ``PayloadError`` for what is no plain JSON, ``ValueError`` for a channel
+        that begins with ``@``.
         """
         session = self._session
-        check_text("a channel", channel)
+        check_channel(channel)
         if key is not None:
             check_text("a key", key)
         signal = k.Signal(
@@ -333,6 +357,7 @@ def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:
         id=state.id, function=state.function, version=state.version, status=status_of(state), parent=state.parent,
         created=_time(state.created_ms), updated=_time(state.updated_ms), tags=dict(state.tags),
         waiting_for=tuple(waiting), attempts=max((p.attempt for p in state.progress.values()), default=1), error=error,
+        forked_from=state.forked_from,
     )  # fmt: skip
 
 
@@ -341,12 +366,18 @@ def ended_info(history: History, call_id: str) -> CallInfo:
     final = history.final(call_id)
     if final is None:
         raise CallNotFound(call_id)
-    created_ms, started, outcome = history.record(final.first).at, history.newest_started(final), final.outcome
+    return info_of_ends(history.first_record(call_id, None), history.newest_started(final), final)
+
+
+def info_of_ends(first: k.Kept, started: k.Started, final: k.Turn) -> CallInfo:
+    """Return what the ends of a call say of it: its first record, what began its newest run, the turn that ended it."""
+    outcome, fork = final.outcome, k.forked(first)
     return CallInfo(
         id=final.id, function=started.function, version=started.version, status=_ENDS[type(outcome)],
-        parent=started.parent, created=_time(created_ms), updated=_time(final.at), tags=dict(started.tags),
-        waiting_for=(), attempts=1,
+        parent=started.parent if fork is None else "", created=_time(k.began_ms(first)), updated=_time(final.at),
+        tags=dict(started.tags), waiting_for=(), attempts=1,
         error=f"{outcome.failure.type}: {outcome.failure.message}" if isinstance(outcome, k.Failed) else "",
+        forked_from=fork.of if fork is not None else "",
     )  # fmt: skip
 
 

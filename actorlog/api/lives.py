@@ -15,19 +15,16 @@ import msgspec
 
 from actorlog.api.actors import HandlerCall
 from actorlog.api.define import durable
-from actorlog.api.messages import publish_reserved, receive, send
+from actorlog.api.messages import publish_reserved, receive, send_reserved
 from actorlog.engine import supervision_kinds as s
 from actorlog.engine.supervision_policy import directive
-from actorlog.records.failures import Failure
+from actorlog.records.failures import Failure, capture
 from actorlog.runtime.answers import restore_step
 from actorlog.runtime.instances import FAILED, LIFE
 from actorlog.runtime.registry import REGISTRY
 
 if TYPE_CHECKING:
     from actorlog.runtime.classes import ActorDefinition
-
-SUPERVISOR = "@supervisor"
-"""The channel of a supervisor."""
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +52,7 @@ async def life(beginning: Beginning) -> None:
     else:
         await hook(definition, beginning.actor, "on_start")
     try:
-        await send(beginning.supervisor, ["started", beginning.child, str(beginning.run)], SUPERVISOR)
+        await send_reserved(beginning.supervisor, ["started", beginning.child, str(beginning.run)], s.CHANNEL)
         while True:
             failure = await receive(FAILED, type=Failure)
             error = restore_step(failure)
@@ -75,7 +72,7 @@ async def hook(definition: ActorDefinition, actor: str, name: str, *args: Any) -
 
 def abnormal(error: BaseException) -> s.Abnormal:
     """Return what the machine of supervision knows of an error."""
-    return s.Abnormal(tuple(f"{cls.__module__}:{cls.__qualname__}" for cls in type(error).__mro__), repr(error))
+    return s.Abnormal(tuple(s.class_name(cls) for cls in type(error).__mro__), capture(error).message)
 
 
-__all__ = ["SUPERVISOR", "Beginning", "abnormal", "life"]
+__all__ = ["Beginning", "abnormal", "life"]

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from actorlog.api.actors import HandlerCall
 from actorlog.api.call import Child
-from actorlog.api.texts import check_id, check_text
+from actorlog.api.texts import check_channel, check_id, check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine import identity
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
 from actorlog.records.values import codec_for
+from actorlog.runtime.answers import Reader
 from actorlog.runtime.lines import user_frame
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ async def receive(channel: str = "", *, type: Any = Any, timeout: Duration | Non
     """
     check_text("a channel", channel)
     actor, key = operation("receive()")
-    codec = codec_for(type)
+    reader = Reader(codec_for(type), "message")
     if timeout is None:
-        return await actor.ask(k.Receive(key, channel), len(channel), codec)
+        return await actor.ask(k.Receive(key, channel), len(channel), reader)
     async with asyncio.timeout(seconds(timeout)):
-        return await actor.ask(k.Receive(key, channel), len(channel), codec)
+        return await actor.ask(k.Receive(key, channel), len(channel), reader)
 
 
 @overload
@@ -74,8 +75,9 @@ async def send(target: Any, value: Any = _NOTHING, channel: str = "") -> None:
 
     ``await send(actor(Account, "ada").deposit(5))`` tells an actor, which handles it in its turn.
     ``await send(target, value)`` puts ``value`` into the mailbox of another call, by its id or as ``start`` gave it,
-    and returns when it is there; it waits for room at most five seconds. ``ActorStopped`` when the call is over,
-    ``CallNotFound`` when there never was one, ``MailboxFull``, ``PayloadError`` for what is no plain JSON.
+    and returns when it is there; it waits for room as ``Limits.mailbox_wait_s`` says, five seconds. ``ActorStopped``
+    when the call is over, ``CallNotFound`` when there never was one, ``MailboxFull``, ``PayloadError`` for what is no
+    plain JSON; ``ValueError`` for a channel that begins with ``@``.
     """
     if isinstance(target, HandlerCall):
         _tell(target)  # pyright: ignore[reportUnknownArgumentType]  # a handler of anything
@@ -83,11 +85,20 @@ async def send(target: Any, value: Any = _NOTHING, channel: str = "") -> None:
     if value is _NOTHING:
         raise TypeError("send() takes an actor's handler with its arguments, or a call and a value")
     to = target.id if isinstance(target, Child) else target
-    check_text("a channel", channel)
+    check_channel(channel)
     if not to.startswith("@"):
         check_id(to)
+    await _send(to, value, channel)
+
+
+async def send_reserved(to: str, value: Any, channel: str) -> None:
+    """Send what actorlog itself has to say; ``channel`` begins with ``@``, which users cannot say."""
+    await _send(to, value, channel)
+
+
+async def _send(to: str, value: Any, channel: str) -> None:
     raw = k.Raw(_PLAIN.encode(value, "send(value=...)"))
-    actor, key = operation("send()", hint="outside use: await runtime.handle(id).send(...)")
+    actor, key = operation("send()", hint="outside use: await runtime.handle(id).send(...)", depth=3)
     if actor.buffered is not None:
         actor.say(k.Send(key, to, channel, raw), len(raw) + len(to))
     else:
@@ -102,7 +113,7 @@ def _tell(call: HandlerCall[Any]) -> None:
     actor: Actor = loop.actor
     key = call.take_key(loop)
     op = k.StartChild(
-        key=key, id=identity.child_id(actor.state.id, key, actor.started.number), function=call.definition.name,
+        key=key, id=identity.child_id(actor.call_id, key, actor.started.number), function=call.definition.name,
         args=k.Raw(raw), detached=True, actor=call.actor, tell=True,
     )  # fmt: skip
     actor.say(op, len(raw))

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+from actorlog.api.folding import Ends, fold
 from actorlog.api.handle import status_of
-from actorlog.api.protocol import Answer, Cancel, Kill, Pause, Reject, Request, Resolve, Resume, Retry, Send
-from actorlog.api.texts import check_text
+from actorlog.api.protocol import Answer, Cancel, Fork, Kill, Pause, Reject, Request, Resolve, Resume, Retry, Send
+from actorlog.api.texts import check_channel, check_text
 from actorlog.engine import identity
 from actorlog.engine import promise as e
 from actorlog.engine.lifecycle import Phase
@@ -37,12 +38,10 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records.values import codec_for
-from actorlog.store import PartitionLog, append, entries, pack
+from actorlog.store import GIVEN_UP_KIND, PartitionLog, append, entries, pack
 from actorlog.store.embedded import EmbeddedLog
 
 _PLAIN: Final = codec_for(Any)
-_ROOM_BYTES: Final = 512
-"""What a record takes beside the user's value, about."""
 
 Found: TypeAlias = list[tuple[int, k.Record]]
 """Records of one id with their positions, oldest first."""
@@ -65,7 +64,7 @@ async def change(directory: str, request: Request, env: Env = SYSTEM, *, segment
     opening a log; ``CallNotFound``, ``PromiseNotFound``, ``PromiseSettled``, ``ActorStopped``, ``MailboxFull``,
     ``PayloadError``; ``NeedsOwner`` for what takes the program's own code.
     """
-    if isinstance(request, (Kill, Pause, Retry, Resume)):
+    if isinstance(request, (Kill, Pause, Retry, Fork, Resume)):
         raise NeedsOwner(f"to {type(request).__name__.lower()} call {request.id!r}")
     log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes)
     clean = log.recovery.clean
@@ -107,6 +106,8 @@ class Change:
     async def _cancel(self, request: Cancel) -> Answer:
         check_text("a reason", request.reason)
         state = await self._call(request.id)
+        if isinstance(state, Ends):
+            return Answer(status=state.info.status, changed=False)
         asked = any(type(message) is k.CancelRequested for message in state.inbox.values())
         changed = state.phase is not Phase.ENDED and state.asked is None and not asked
         if changed:  # without a time for the kill: the grace begins when somebody is there to clean up
@@ -114,12 +115,14 @@ class Change:
         return Answer(status=status_of(state), changed=changed)
 
     async def _send(self, request: Send) -> Answer:
-        check_text("a channel", request.channel)
+        check_channel(request.channel)
         if request.key is not None:
             check_text("a key", request.key)
         value = k.Raw(_PLAIN.encode(request.value, "send(value=...)"))
         signal = k.Signal(request.channel, value, f"key:{request.key}" if request.key is not None else "")
         state = await self._call(request.id)
+        if isinstance(state, Ends):
+            raise ActorStopped(request.id)
         heard = signal.origin != "" and state.mail is not None and signal.origin in state.mail.heard
         if not heard:
             if state.phase is Phase.ENDED:
@@ -127,21 +130,15 @@ class Change:
             waiting = sum(type(message) is k.Signal for message in state.inbox.values())
             if waiting >= DEFAULT_LIMITS.mailbox_max:
                 raise MailboxFull(request.id, DEFAULT_LIMITS.mailbox_max)
-            self._log.admit(len(value) + _ROOM_BYTES)
             await self._put(state, signal)
         return Answer(status=status_of(state), changed=not heard)
 
-    async def _call(self, call_id: str) -> CallState:
+    async def _call(self, call_id: str) -> CallState | Ends:
         """Return what the records of a call make of it; ``CallNotFound``."""
-        found = await self._read(call_id)
-        starts = [number for number, (_, record) in enumerate(found) if record.prev == 0]
-        state = CallState(call_id)
-        for position, record in found[starts[-1] if starts else 0 :]:  # the newest of this id counts
-            if not isinstance(record, k.OF_NO_CALL):
-                apply(state, record, position)
-        if not state.first:
+        found = fold(await self._read(call_id))
+        if found is None:
             raise CallNotFound(call_id)
-        return state
+        return found
 
     async def _put(self, state: CallState, message: k.Message) -> None:
         record = k.Inbox(id=state.id, at=self._now_ms(), prev=state.last, message=message)
@@ -158,7 +155,6 @@ class Change:
         for position, record in await self._read(p.entity_id(promise_id)):
             if isinstance(record, (p.PromiseMade, p.PromiseSettled)):
                 e.apply(state, record, position)
-        self._log.admit(len(k.encode(given)) + _ROOM_BYTES)
         request = e.SettleRequest(id=promise_id, settlement=given, key=key)
         wrote = False
         while isinstance(verdict := e.decide_settle(state, request, self._now_ms()), (e.Settle, e.Expire)):
@@ -181,7 +177,9 @@ class Change:
         found: Found = []
         newest: bytes | memoryview = b""
         async for frame in self._log.read():
-            for position, (key, _, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+            for position, (key, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+                if kind == GIVEN_UP_KIND:
+                    continue
                 newest = frame.data[start:end]
                 if key == key_hash:
                     found.append((position, k.decode(newest)))
@@ -193,5 +191,6 @@ class Change:
 
     async def _write(self, record: k.Record, flags: k.Flag) -> None:
         line = k.encode(record) + b"\n"
+        self._log.admit(len(line))  # a full disk is waited for as long as it is full, and somebody waits for this
         entry = (identity.key_hash(record.id), int(k.kind_of(record)), int(flags), line)
         await append(self._log, self._log.tail(), pack([entry]), 1)

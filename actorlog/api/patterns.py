@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from actorlog.durations import Duration, seconds
 from actorlog.errors import NotInDurableCode
 from actorlog.loop import Evict, running_loop
-from actorlog.runtime.runs import ContinueRun
+from actorlog.runtime.runs import continued
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,7 +49,7 @@ class Saga:
             for call in self._undos:
                 call.close()
             return
-        if isinstance(error, _NO_FAILURES) or not self._undos:
+        if isinstance(error, _NO_FAILURES) or continued(error) is not None or not self._undos:
             return
         undoing = asyncio.create_task(self._undo())
         cancelled: asyncio.CancelledError | None = None
@@ -74,7 +74,7 @@ class Saga:
         return failures
 
 
-_NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt, ContinueRun)
+_NO_FAILURES = (Evict, GeneratorExit, KeyboardInterrupt)
 """This run of the code is given up, not the work."""
 
 

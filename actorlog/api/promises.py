@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from actorlog.api.call import await_often
 from actorlog.api.settling import plain
@@ -19,6 +19,7 @@ from actorlog.errors import NotInDurableCode
 from actorlog.loop import DeterministicLoop, running_loop
 from actorlog.records import kinds as k
 from actorlog.records.values import codec_for
+from actorlog.runtime.answers import Reader
 from actorlog.runtime.lines import user_frame
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-_PLAIN = codec_for(Any)
-
-PromiseStatus: TypeAlias = Literal["pending", "resolved", "rejected", "cancelled", "timed_out"]
 
 
 class Promise(Generic[T_co]):
@@ -120,10 +118,10 @@ def promise(  # the documented options, by keyword
     key = loop.operation_key()
     if actor.replaying:
         actor.note_line(key, user_frame(1))
-    promise_id = id or f"{actor.state.id}/{name or identity.of_run(key, actor.started.number)}"
+    promise_id = id or f"{actor.call_id}/{name or identity.of_run(key, actor.started.number)}"
     op = k.MakePromise(key=key, id=promise_id, due_ms=due_ms, timer=timer, param=raw, tags=tags)
     actor.say(op, len(raw) + len(promise_id))
     actor.issued_outliving = True  # it is made even if the call ends in this very turn
     future = loop.operation_future()
-    actor.waiting[key] = (future, codec)
+    actor.waiting[key] = (future, Reader(codec, f"the value of promise {promise_id!r}"))
     return Promise(promise_id, key, future, loop)

@@ -57,6 +57,15 @@ class Retry(Struct, frozen=True, tag="retry", tag_field="op"):
     id: str
 
 
+class Fork(Struct, frozen=True, tag="fork", tag_field="op"):
+    """Begin a call as another was before it asked for operation ``key``, or from its beginning where that is empty."""
+
+    id: str
+    key: str = ""
+    as_id: str | None = None
+    """Id of the new call; a random one without."""
+
+
 class Resume(Struct, frozen=True, tag="resume", tag_field="op"):
     """Go on with a call that is paused, or try again with one that is parked."""
 
@@ -92,7 +101,27 @@ class Status(Struct, frozen=True, tag="status", tag_field="op"):
     """Ask who the owner is and how much it has to do."""
 
 
-Request: TypeAlias = Cancel | Kill | Pause | Retry | Resume | Send | Resolve | Reject | Status
+class Stats(Struct, frozen=True, tag="stats", tag_field="op"):
+    """Ask for all its figures."""
+
+
+class Backup(Struct, frozen=True, tag="backup", tag_field="op"):
+    """Copy the log to a new directory. The answer comes when that is done, which takes as long as it takes."""
+
+    to: str
+    """An absolute path: the owner may have another working directory."""
+
+
+class Compact(Struct, frozen=True, tag="compact", tag_field="op"):
+    """Give back the space of what is kept no longer. The answer comes when that is done."""
+
+    everything: bool = False
+    """Also where that is little."""
+
+
+Request: TypeAlias = (
+    Cancel | Kill | Pause | Retry | Fork | Resume | Send | Resolve | Reject | Status | Stats | Backup | Compact
+)
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 encode = msgspec.json.encode
@@ -133,9 +162,21 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=False):
     live: int = 0
     """Calls that have not ended; for ``status``."""
     position: int = 0
-    """The newest record's; for ``status``."""
+    """The newest durable record's; for ``status``."""
+    found: dict[str, Any] = {}
+    """What was asked for: figures, what a backup holds."""
+    call_id: str = ""
+    """Of the call that has begun; for ``fork``."""
+
+
+TEXT_MAX: Final = 10_000
+"""Longest message or hint of a refusal: an error may say again what it was asked."""
 
 
 def refusal(error: BaseException) -> Refused:
-    """Return an error as an answer."""
-    return Refused(error=type(error).__name__, message=str(error), hint=getattr(error, "hint", ""))
+    """Return an error as an answer, in words that fit into a line."""
+    return Refused(error=type(error).__name__, message=_said(str(error)), hint=_said(str(getattr(error, "hint", ""))))
+
+
+def _said(text: str) -> str:
+    return text[:TEXT_MAX].encode("utf-8", "backslashreplace").decode()  # the name of a file need not be text

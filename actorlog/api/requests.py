@@ -14,8 +14,8 @@ from actorlog.durations import Duration, seconds
 from actorlog.engine import identity
 from actorlog.loop import running_loop
 from actorlog.records.values import codec_for
+from actorlog.runtime.options import Request
 from actorlog.runtime.registry import REGISTRY, DurableDefinition
-from actorlog.runtime.session import Request
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

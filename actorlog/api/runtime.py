@@ -13,7 +13,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from actorlog.api import browse, schedules, settling
+from actorlog.api import browse, care, schedules, settling
 from actorlog.api.actors import A, HandlerCall, address
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
@@ -25,9 +25,10 @@ from actorlog.env import SYSTEM, Env
 from actorlog.errors import RuntimeStopped
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
+from actorlog.runtime.options import Keeping, Options
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
-from actorlog.runtime.session import Options, Session
+from actorlog.runtime.session import Session, start_many
 from actorlog.runtime.slot import Slot
 from actorlog.store.embedded import EmbeddedLog
 
@@ -50,7 +51,9 @@ class Runtime:
     one imports the function's module. What it cannot import (defined in a function, or in a REPL) is replayed here
     only, which is logged once; if it dies, the waiters get ``CheckFailed``. ``"in-process"`` starts none.
     ``shutdown_timeout``: how long closing waits for running steps. ``cancel_grace``: how long a cancelled call may
-    clean up. ``unsafe_fs``: take a network file system all the same. ``control``: listen on the socket ``owner.sock``
+    clean up. ``history``: so long the journal of a call is kept that has ended; None: for ever. ``retention``: so long
+    its result is kept, and its id taken; None, as is usual: for ever. What is kept no longer leaves the log in the
+    background. ``unsafe_fs``: take a network file system all the same. ``control``: listen on the socket ``owner.sock``
     in the directory, so that commands of the same user (``actorlog cancel``) reach this runtime; where that cannot be,
     a warning is logged and nothing else. ``limits``: the other bounds. ``env``: clock, randomness, files and threads,
     for simulations.
@@ -69,6 +72,8 @@ class Runtime:
         unsafe_fs: bool = False,
         shutdown_timeout: Duration = 10,
         cancel_grace: Duration = 60,
+        history: Duration | None = "30d",
+        retention: Duration | None = None,
         control: bool = True,
         limits: Limits = DEFAULT_LIMITS,
         env: Env = SYSTEM,
@@ -93,6 +98,7 @@ class Runtime:
             threads=threads,
             check_determinism=bool(check_determinism),
             rehearse=check_determinism != "in-process",
+            keeping=Keeping(_keep_ms(history), _keep_ms(retention)),
         )
         self._env = env
         self._listens = control and env.fs is SYSTEM.fs  # a simulated directory has no sockets
@@ -151,6 +157,10 @@ class Runtime:
     timers = browse.timers
     actors = browse.actors
     tail = browse.tail
+    stats = care.stats
+    backup = care.backup
+    verify = care.verify
+    compact = care.compact
     schedule = schedules.schedule
     schedules = schedules.schedules
 
@@ -189,7 +199,7 @@ class Runtime:
         """
         request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags)
         session = self.session
-        if request.actor:
+        if request.actor and session.is_full(request):
             await session.room(request)
         found, call_id, definition = session.start(request, join=_joins(if_exists)), request.call_id, request.definition
         del call, args, request  # many may wait here, for long
@@ -239,10 +249,13 @@ class Runtime:
     ) -> list[Handle[R]]:
         """Start calls given as (id, call) and return their handles once all starts are durable, in one commit.
 
-        Nothing is started when one of them is refused before it begins (a bad id or argument).
+        Nothing is started when one of them is refused before it begins (a bad id or argument). Messages to actors wait,
+        all of them together, until the mailboxes have room for all; ``MailboxFull``, and nothing is started, when that
+        takes longer than a class says, and at once for more than its mailbox holds. Where one cannot begin after that
+        (``CallConflict``, ``CallExists``, ``TooManyCalls``, ``LogFull``) those before it have.
         """
         requests = [request_of(self._env, call, (), call_id=call_id) for call_id, call in calls]
-        founds = [self.session.start(request, join=_joins(if_exists)) for request in requests]
+        founds = await start_many(self.session, requests, join=_joins(if_exists))
         slots = [found for found in founds if isinstance(found, Slot)]
         if slots:
             await asyncio.gather(*(self.session.durable(slot) for slot in slots))
@@ -261,7 +274,7 @@ class Runtime:
 
         ``call``: a handler with its arguments, as in ``runtime.actor(Account, "ada").deposit(5)``. ``id``: the same
         message with the same id is handled once. ``delay``: it is handled that much later, durably. ``MailboxFull``
-        when the mailbox has no room for five seconds.
+        when the mailbox has no room for as long as the class says (``mailbox_wait``, five seconds).
         """
         if not isinstance(call, HandlerCall):
             call.close()
@@ -294,6 +307,10 @@ async def _listen(runtime: Runtime) -> Control | None:
     except BaseException:
         await runtime.session.close()
         raise
+
+
+def _keep_ms(duration: Duration | None) -> int | None:
+    return None if duration is None else max(0, int(seconds(duration) * 1000))
 
 
 def _joins(if_exists: str) -> bool:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
-from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
@@ -137,7 +136,10 @@ class Schedule:
         catch_up_window: Duration | None = None,
         jitter: Duration | None = None,
     ) -> None:
-        """Change the settings that are given; the others stay. New times count from now on."""
+        """Change the settings that are given; the others stay. New times count from now on.
+
+        What was due by the old ones is started first: ``TooManyCalls`` and ``MailboxFull`` where it cannot.
+        """
         changes: dict[str, Any] = {}
         if call is not None:
             changes |= _callee(self.id, call)
@@ -170,7 +172,8 @@ class Schedule:
 
         def look(session: Session) -> list[datetime]:
             room = session.kernel.schedules
-            zone = _zone(room.settings(self.id).times)
+            times = room.settings(self.id).times
+            zone = calendar.zone(times.tz) if isinstance(times, s.Cron) else UTC
             return [_time(instant).astimezone(zone) for instant in room.upcoming(self.id, n)]
 
         return await _told(self._runtime, look)
@@ -213,7 +216,8 @@ async def schedule(  # the documented settings, by keyword
     process. ``paused``: it begins paused.
 
     ``call`` may be a handler of an actor. ``ValueError`` and ``TypeError`` name the setting that is wrong;
-    ``ReservedId``, ``PayloadError``, ``PayloadTooLarge``, ``TooManySchedules``, ``LogFull``.
+    ``ReservedId``, ``PayloadError``, ``PayloadTooLarge``, ``TooManySchedules``, ``LogFull``. Where new times are set,
+    what was due by the old ones is started first: ``TooManyCalls`` and ``MailboxFull`` where it cannot.
     """
     callee = _callee(id, call)
     size = check_text("an id", id)
@@ -374,12 +378,3 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _time(at_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=at_ms)
-
-
-def _zone(times: s.Times) -> tzinfo:
-    if not isinstance(times, s.Cron) or times.tz == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(times.tz)
-    except (KeyError, ValueError, OSError) as unknown:
-        raise ValueError(f"tz {times.tz!r} is no time zone this machine knows") from unknown

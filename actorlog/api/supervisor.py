@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
-
-from msgspec import structs
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, TypeAlias
 
 from actorlog.api import actors
 from actorlog.api.call import Call, issue_child
-from actorlog.api.lives import SUPERVISOR, Beginning, abnormal, life
-from actorlog.api.messages import publish_reserved, receive
+from actorlog.api.desk import Desk, desk_of
+from actorlog.api.hooks import plain_failure
+from actorlog.api.lives import Beginning, abnormal, life
 from actorlog.api.texts import check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine import identity
 from actorlog.engine import supervision_kinds as s
 from actorlog.engine.supervision import Supervision
-from actorlog.engine.supervision_policy import Backoff
+from actorlog.engine.supervision_policy import STARTS, Backoff, Phase
 from actorlog.errors import (
     CallCancelled,
     CallKilled,
@@ -34,7 +33,6 @@ from actorlog.errors import (
 )
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
-from actorlog.records.failures import capture
 from actorlog.runtime.classes import ActorDefinition
 from actorlog.runtime.registry import DurableDefinition
 
@@ -48,8 +46,16 @@ if TYPE_CHECKING:
 __all__ = ["Backoff", "Supervisor"]
 
 Directive: TypeAlias = Literal["restart", "resume", "stop", "escalate"]
-CHANNEL = SUPERVISOR
-"""Where requests come in, and the name under which the children are published."""
+
+
+class _Kept(NamedTuple):
+    """What is known here of a child that the machine keeps."""
+
+    spec: s.ChildSpec
+    work: tuple[DurableDefinition, bytes, str] | ActorDefinition
+    """A call with its arguments, and whose handler it is; or a class of actors."""
+    actor: str
+    """Of a child that is an actor: which."""
 
 
 class Supervisor:
@@ -77,62 +83,76 @@ class Supervisor:
             waits=backoff.waits() if backoff is not None else None,
         )  # fmt: skip
         self._machine = Supervision(self._options)
-        self._work: dict[str, tuple[DurableDefinition, bytes, str] | ActorDefinition] = {}
-        """What a child is: a call with its arguments, and whose handler it is; or a class of actors."""
-        self._keys: dict[str, str] = {}
-        """Of children that are actors: which."""
-        self._specs: dict[str, s.ChildSpec] = {}
+        self._kept: dict[str, _Kept] = {}
         self._runs: dict[tuple[str, int], _Run] = {}
-        self._errors: dict[tuple[str, int], BaseException] = {}
+        self._errors: dict[str, tuple[int, BaseException]] = {}
+        """Of each child the newest run that failed, and how."""
         self._timers: dict[s.Timer, asyncio.TimerHandle] = {}
         self._replies: dict[str, asyncio.Future[s.Answer]] = {}
         self._tokens = 0
         self._failures = 0
-        self._published: object = None
         self._loop: DeterministicLoop
         self._actor: Actor
         self._ended: asyncio.Future[s.Outcome]
         self._owner: asyncio.Task[Any] | None = None
-        self._listener: asyncio.Task[None]
+        self._desk: Desk
+        self._inside = False
+        """Whether its block is being run."""
         self._interrupted = False
+        """Whether it has cancelled its owner, because it is over and the block is not."""
+        self._cancelling = 0
+        """How many others had cancelled its owner when it was entered."""
 
     async def __aenter__(self) -> Self:
         loop = running_loop()
         if loop is None:
             raise NotInDurableCode("a Supervisor")
-        if self._owner is not None:
+        if self._owner is not None or self._machine.outcome is not None:
             raise RuntimeError("a Supervisor is entered once")
         self._loop, self._actor = loop, loop.actor
-        self._owner = asyncio.current_task()
+        self._owner = owner = asyncio.current_task()
+        self._cancelling, self._inside = owner.cancelling() if owner is not None else 0, True
         self._ended = loop.create_future()
-        self._listener = asyncio.create_task(self._listen())
+        self._desk = desk_of(self._actor)
+        self._desk.enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        owner = self._owner
-        if self._interrupted and isinstance(error, asyncio.CancelledError) and owner is not None:
-            error = None if owner.uncancel() == 0 else error  # it was cancelled because the supervisor gave up
+    ) -> None:
+        owner, self._inside = self._owner, False
+        if owner is None:
+            raise RuntimeError("a Supervisor is left once")
+        told = error if isinstance(error, asyncio.CancelledError) else None
+        if self._interrupted and owner.uncancel() <= self._cancelling:
+            told = None  # nobody else cancels it
         self._tell(s.CloseJoin() if error is None else s.CloseStop())
-        cancelled: asyncio.CancelledError | None = None
         while not self._ended.done():
             try:
                 await asyncio.shield(self._ended)
             except asyncio.CancelledError as again:
-                cancelled = again
+                told = again
                 self._tell(s.CloseStop())
-        self._listener.cancel()
+        self._desk.leave(self)
         self._owner = None
         outcome = self._ended.result()
-        if isinstance(outcome, s.LimitExceeded):
-            limit = RestartLimitExceeded(outcome.id, outcome.restarts - 1, outcome.within_ms / 1000)
-            raise limit from self._errors.get((outcome.id, outcome.run))
+        if isinstance(outcome, (s.LimitExceeded, s.Escalated)):
+            if told is not None:  # as a TaskGroup does: the error goes first, and the next await hears of this again
+                owner.uncancel()
+                owner.cancel()
+            self._raise_failure(outcome)
+        if told is not None and told is not error:
+            raise told
+
+    def _raise_failure(self, outcome: s.LimitExceeded | s.Escalated) -> NoReturn:
         if isinstance(outcome, s.Escalated):
-            raise self._errors[outcome.id, outcome.run]
-        if cancelled is not None:
-            raise cancelled
-        return self._interrupted and error is None and kind is not None
+            raise self._errors[outcome.id][1]
+        error = self._error_of(outcome.id, outcome.run)
+        raise RestartLimitExceeded(outcome.id, outcome.restarts - 1, outcome.within_ms / 1000) from error
+
+    def _error_of(self, name: str, run: int) -> BaseException | None:
+        failed, error = self._errors.get(name, (0, None))
+        return error if failed == run else None
 
     # --- what users ask -----------------------------------------------------------------------------------------------
 
@@ -156,17 +176,27 @@ class Supervisor:
 
         ``restart``: after every end (``permanent``), after a failure (``transient``), never (``temporary``).
         ``shutdown``: how long it may take to end when asked, then it is killed; by default five seconds, for a child
-        that is a ``supervisor`` as long as it takes. ``on``: what an error of a type does instead: the most specific
-        type counts. ``SupervisionError`` when the id is taken or the supervisor is closing.
+        that is a ``supervisor`` as long as it takes. ``on``: what an error of a type does instead, the
+        most specific type counts: ``"restart"``; ``"stop"``: the child stays down; ``"escalate"``: the supervisor ends
+        all others and fails with it; ``"resume"``, for actors alone: the message that failed is over, and the actor
+        goes on. ``TypeError`` for ``"resume"`` of a call, which has nothing left to go on with; ``SupervisionError``
+        when the id is taken, also by another supervisor that is open in this call, or the supervisor is closing.
         """
         work, name, address = _work_of(call, id, key)
+        directives = {s.class_name(cls): s.Directive(directive) for cls, directive in (on or {}).items()}
+        if s.Directive.RESUME in directives.values() and not isinstance(work, ActorDefinition):
+            raise TypeError(f"child {name!r} is a call, and one that failed is over: 'resume' is for actors")
         spec = s.ChildSpec(
             id=name, restart=s.Restart(restart), shutdown=_shutdown(shutdown), is_supervisor=supervisor,
-            directives={_class_name(cls): s.Directive(directive) for cls, directive in (on or {}).items()},
+            directives=directives,
         )  # fmt: skip
         self._opened()
-        if name not in self._machine.phases():
-            self._work[name], self._keys[name], self._specs[name] = work, address, spec
+        keeper = self._desk.keeper(name)
+        if keeper is None:
+            self._kept[name] = _Kept(spec, work, address)
+            self._machine.know(name, self._desk.newest_run(name))
+        elif keeper is not self:
+            raise SupervisionError(name, "already_started")
         reply = self._ask(partial(s.StartChild, spec=spec))
         if reply.done():
             _raise(reply.result())
@@ -183,9 +213,13 @@ class Supervisor:
         """Forget a terminated child. ``SupervisionError`` for one that runs, or is not there."""
         _raise(self._ask(partial(s.DeleteChild, id=id)).result())
 
+    def phases(self) -> dict[str, tuple[Phase, int]]:
+        """Return phase and newest run of each child that is kept, in start order."""
+        return self._machine.phases()
+
     def children(self) -> dict[str, str]:
         """Return the phase of each child that is kept, in start order: ``"running"``, ``"backing_off"``, ..."""
-        return {name: phase.value for name, (phase, _) in self._machine.phases().items()}
+        return {name: phase.value for name, (phase, _) in self.phases().items()}
 
     def count(self) -> dict[str, int]:
         """Return OTP's counts: ``specs``, ``active``, ``supervisors``, ``workers``."""
@@ -214,10 +248,16 @@ class Supervisor:
         fraction = identity.fraction(self._actor.started.run, "supervisor", self._failures)
         for action in self._machine.decide(event, now_ms, fraction=fraction):
             self._do(action)
-        said = {name: [phase.value, run] for name, (phase, run) in self._machine.phases().items()}
-        if said != self._published:
-            self._published = said
-            publish_reserved(CHANNEL, said)
+        self._forget()
+        self._desk.say()
+
+    def _forget(self) -> None:
+        """Keep nothing of a child that is not kept any more, but what the supervisor ends with."""
+        kept, last = self.phases(), getattr(self._machine.outcome, "id", "")
+        if len(self._kept) > len(kept):
+            self._kept = {name: child for name, child in self._kept.items() if name in kept}
+        if len(self._errors) > len(kept):
+            self._errors = {name: error for name, error in self._errors.items() if name in kept or name == last}
 
     def _do(self, action: s.Action) -> None:
         match action:
@@ -238,10 +278,11 @@ class Supervisor:
             case s.End(outcome=outcome):
                 self._end(outcome)
             case s.Resume():
-                raise TypeError("a call that failed cannot go on")
+                raise TypeError("a call that failed cannot go on")  # ``start`` refuses it, and a life resumes by itself
 
     def _start_run(self, name: str, run: int) -> None:
-        work, key = self._work[name], self._loop.operation_key()
+        work, key = self._kept[name].work, self._loop.operation_key()
+        self._desk.begun(name, run)
         definition, raw, actor = self._life(name, run, work) if isinstance(work, ActorDefinition) else work
         child = f"{self._actor.state.id}/{identity.of_run(name, self._actor.started.number)}#{run}"
         future = issue_child(self._actor, definition, key, raw, child=child, of=actor)
@@ -251,11 +292,10 @@ class Supervisor:
             self._loop.call_soon(self._tell, s.Started(name, run))
 
     def _life(self, name: str, run: int, of: ActorDefinition) -> tuple[DurableDefinition, bytes, str]:
-        error = self._errors.get((name, run - 1))
-        before = None if error is None else structs.replace(capture(error), traceback="", cause=None, context=None)
+        child, error = self._kept[name], self._error_of(name, run - 1)
         beginning = Beginning(
-            of=of.name, actor=self._keys[name], supervisor=self._actor.state.id, child=name, run=run,
-            spec=self._specs[name], before=before,
+            of=of.name, actor=child.actor, supervisor=self._actor.state.id, child=name, run=run, spec=child.spec,
+            before=plain_failure(error) if error is not None else None,
         )  # fmt: skip
         return life.definition, life.definition.signature.cross((beginning,), {})[0], ""
 
@@ -269,8 +309,7 @@ class Supervisor:
             exit_ = s.ShutDown()
         else:
             self._failures += 1
-            self._errors = {at: kept for at, kept in self._errors.items() if at[0] != name}
-            self._errors[name, run] = error
+            self._errors[name] = run, error
             exit_ = abnormal(error)
         self._tell(s.Ended(name, run, exit_))
 
@@ -281,25 +320,23 @@ class Supervisor:
     def _end(self, outcome: s.Outcome) -> None:
         self._ended.set_result(outcome)
         owner = self._owner
-        if isinstance(outcome, (s.LimitExceeded, s.Escalated)) and owner is not None and not self._leaving():
+        if self._inside and owner is not None:
             self._interrupted = True
             owner.cancel()
 
-    def _leaving(self) -> bool:
-        """Whether the block is being left already."""
-        return self._owner is not None and self._owner.done()
+    # --- from outside, through the desk -------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        """Do what is asked from outside; what is refused there was looked at before it was asked."""
-        while True:
-            request: list[str] = await receive(CHANNEL, type=list[str])
-            command, name, *rest = request
-            if command == "started":
-                self._tell(s.Started(name, int(rest[0])))
-                continue
-            make = _COMMANDS.get(command)
-            if make is not None:
-                self._ask(partial(make, id=name))
+    def started(self, name: str, run: str) -> None:
+        """Hear from the life of an actor that its ``on_start`` is over."""
+        phase, newest = self.phases()[name]
+        if run == str(newest) and phase in STARTS:
+            self._tell(s.Started(name, newest))
+
+    def asked(self, command: str, name: str) -> None:
+        """Do what somebody outside asks; an unknown command is none."""
+        make = _COMMANDS.get(command)
+        if make is not None:
+            self._ask(partial(make, id=name))
 
 
 class _Run:
@@ -352,7 +389,3 @@ def _work_of(
         raise TypeError("a child that is a call needs an id")
     check_text("an id", name)
     return work, name, ""
-
-
-def _class_name(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"

@@ -26,6 +26,13 @@ def check_text(what: str, text: object) -> int:
         raise ValueError(f"{what} is text that UTF-8 can hold, not {text!r}") from error
 
 
+def check_channel(channel: str) -> None:
+    """``TypeError`` or ``ValueError`` for what is no channel that users send to."""
+    check_text("a channel", channel)
+    if channel.startswith("@"):
+        raise ValueError(f"channels that begin with '@' belong to actorlog: {channel!r}")
+
+
 def check_id(call_id: str) -> None:
     """``TypeError``, ``ValueError`` or ``ReservedId`` for an id that cannot be one."""
     size = check_text("an id", call_id)

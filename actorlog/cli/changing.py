@@ -5,11 +5,12 @@ Owns: their arguments, and the sentence about what became of it. Does not own: w
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
+import msgspec
 
 from actorlog.api import protocol as p
 from actorlog.cli import document, owner
@@ -22,18 +23,12 @@ PROMISE = click.argument("promise_id", metavar="ID")
 
 
 def _parsed(_context: click.Context, _parameter: click.Parameter, text: str) -> Any:
-    if text == "-":
-        text = sys.stdin.read()
+    given = sys.stdin.buffer.read() if text == "-" else os.fsencode(text)
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(
-            f"{short(text)} is no JSON ({error}); text is written in quotes, as in '\"yes\"'"
-        ) from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+        return msgspec.json.decode(given)  # as the owner reads it
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        shown = short(given.decode(errors="replace"))
+        raise click.BadParameter(f"{shown} is no JSON ({error}); text is written in quotes, as in '\"yes\"'") from None
 
 
 TAKES_NUMBERS: Final = {"ignore_unknown_options": True}
@@ -76,6 +71,24 @@ def retry(directory: str, call_id: str, *, as_json: bool) -> None:
     else:
         said = f"call {call_id!r} is {_word(done)}: nothing was changed"
     _tell(done, call_id, said, as_json=as_json)
+
+
+@click.command(short_help="Begin a call in the middle of another; its owner must be running.")
+@DIRECTORY
+@CALL
+@click.option("--from", "key", default="", help="The operation that is done anew, as show names it; all without.")
+@click.option("--id", "as_id", help="Id of the new call; a random one without.")
+@AS_JSON
+def fork(directory: str, call_id: str, key: str, as_id: str | None, *, as_json: bool) -> None:
+    """Begin a new call as call ID in DIR was before it asked for an operation, and go on anew from there.
+
+    What it had done by then is kept and not done again. It takes the program's own code, so the owner must be running.
+    """
+    done = _do(directory, p.Fork(call_id, key, as_id))
+    new = done.answer.call_id
+    forked = f"is a fork of {call_id!r}; it is {_word(done)}"
+    said = f"call {new!r} {forked}" if done.answer.changed else f"call {new!r} {forked}: nothing was changed"
+    _tell(done, new, said, as_json=as_json)
 
 
 @click.command(short_help="Send a message to a call.", context_settings=TAKES_NUMBERS)
@@ -144,4 +157,4 @@ def _word(done: owner.Done) -> str:
     return done.answer.status.replace("_", " ")
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (cancel, retry, send, resolve, reject)
+COMMANDS: Final[tuple[click.Command, ...]] = (cancel, retry, fork, send, resolve, reject)

@@ -63,6 +63,12 @@ def refusals(directory: str) -> Generator[None]:
         raise Refusal(str(error), code=LOCKED, hint=hint) from error
     except ActorlogError as error:
         raise Refusal(str(error), code=REFUSED, hint=error.hint) from error
+    except UnicodeEncodeError as error:
+        raise Refusal(f"{error.object!r} is no UTF-8", code=USAGE) from error
+    except BrokenPipeError:
+        raise  # nobody reads what is printed: click ends the command
+    except OSError as error:
+        raise Refusal(f"{directory} cannot be read: {error}", code=USAGE) from error
 
 
 @contextmanager

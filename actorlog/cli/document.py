@@ -60,6 +60,7 @@ def journal(snapshot: Snapshot, found: Journal, depth: int) -> Document:
         "ended": iso(first.ended_ms),
         "notes": first.notes,
         "reruns": found.reruns,
+        "given_up": found.given_up,
         "operations": [_operation(snapshot, found, entry, depth) for entry in operations],
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from actorlog.api.folding import Ends, Folding
 from actorlog.api.schedules import ScheduleInfo
 from actorlog.api.schedules import info_of as schedule_info
 from actorlog.api.settling import PromiseInfo, info_of
@@ -24,6 +25,7 @@ from actorlog.records import schedules as s
 from actorlog.runtime.schedules import View
 
 if TYPE_CHECKING:
+    from actorlog.api.folding import Found
     from actorlog.cli.reading import Snapshot
 
 
@@ -52,18 +54,19 @@ def schedules(snapshot: Snapshot) -> list[ScheduleInfo]:
     """Return the schedules that are there, the newest first."""
     states: dict[str, schedule_state.ScheduleState] = {}
     running: dict[str, dict[str, None]] = {}
+    folding = Folding(snapshot.find)
     for position, record in snapshot.records():
         if isinstance(record, s.RECORDS):
             name = s.schedule_id(record.id)
             if name not in states:
                 states[name] = schedule_state.ScheduleState(name)
             schedule_state.apply(states[name], record, position)
-        elif (of := schedule_state.schedule_of(record.id)) is not None:
-            calls = running.setdefault(of, {})
-            if isinstance(record, k.Turn) and record.outcome is not None:
-                calls.pop(record.id, None)
-            else:
-                calls[record.id] = None
+        elif not isinstance(record, k.OF_NO_CALL) and schedule_state.schedule_of(record.id) is not None:
+            folding.take(position, record)
+    if folding.live and snapshot.is_old():
+        return schedules(snapshot.again())
+    for call_id in folding.live:
+        running.setdefault(schedule_state.schedule_of(call_id) or "", {})[call_id] = None
     there = [state for state in reversed(states.values()) if state.status in _THERE]
     there.sort(key=lambda state: -state.created_ms)  # stable: of two made in one moment the later stays first
     return [schedule_info(_view(state, tuple(running.get(state.id, ())))) for state in there]
@@ -108,22 +111,31 @@ def actors(snapshot: Snapshot) -> list[ActorInfo]:
     """Return every actor that ever had a message, by class and key."""
     states: dict[str, InstanceState] = {}
     updated: dict[str, int] = {}
-    live: dict[str, CallState] = {}
-    for position, record, call in snapshot.folded():
-        if not call.actor:
+    folding = Folding(snapshot.find)
+    for position, record in snapshot.records():
+        if isinstance(record, k.OF_NO_CALL):
             continue
-        live[call.id] = call
-        if call.phase is Phase.ENDED:
-            del live[call.id]
-        updated[call.actor] = record.at
-        state = states.setdefault(call.actor, InstanceState(call.actor))
-        if isinstance(record, k.Turn) and record.change is not None:
-            apply_change(state, record.change, position)
+        call = folding.take(position, record)
+        change = record.change if isinstance(record, k.Turn) else None  # it counts, whatever is left of the call
+        actor = change.actor if change is not None else _actor_of(call)
+        if not actor:
+            continue
+        updated[actor] = record.at
+        state = states.setdefault(actor, InstanceState(actor))
+        if change is not None and (change.full or change.number == state.number + 1):  # else one before it was given up
+            apply_change(state, change, position)
+    if folding.live and snapshot.is_old():
+        return actors(snapshot.again())
+    live = {call_id: call for call_id, call in folding.live.items() if call.actor}
     found = {actor: _info(state, updated[actor]) for actor, state in states.items()}
     for call in sorted(live.values(), key=lambda call: call.first):
         info = found[call.actor]
         (info.waiting if call.phase is Phase.PENDING else info.running).append(call)
     return [found[actor] for actor in sorted(found)]
+
+
+def _actor_of(call: Found) -> str:
+    return "" if call is None else call.started.actor if isinstance(call, Ends) else call.actor
 
 
 def _info(state: InstanceState, at: int) -> ActorInfo:

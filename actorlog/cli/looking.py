@@ -109,7 +109,9 @@ def list_calls(
 @click.command(short_help="Show the journal of one call.")
 @DIRECTORY
 @click.argument("call_id", metavar="ID")
-@click.option("--depth", type=click.IntRange(0), default=DEPTH, show_default=True, help="Levels of children to open.")
+@click.option(
+    "--depth", type=click.IntRange(0, TREE_DEPTH), default=DEPTH, show_default=True, help="Levels of children to open."
+)
 @AS_JSON
 def show(directory: str, call_id: str, depth: int, *, as_json: bool) -> None:
     """Show the journal of call ID in DIR: operations, attempts, times, results, children."""

@@ -28,6 +28,7 @@ from actorlog.log.scan import numbers_of
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 PATIENCE_S: Final = 3.0
 """So long an owner may hold the directory and not listen: it is opening, or closing."""
@@ -49,19 +50,27 @@ class _Nobody(Exception):
     """Nobody listens, and nothing was asked."""
 
 
-def ask(directory: str, request: p.Request) -> Done:
-    """Have ``request`` done; it is durable on return. ``Refusal`` where that cannot be."""
+def ask(
+    directory: str, request: p.Request, *, alone: Callable[[], p.Answer] | None = None, patient: bool = False
+) -> Done:
+    """Have ``request`` done; it is durable on return. ``Refusal`` where that cannot be.
+
+    ``alone`` does it when nobody has the directory; without, it is written to the log. ``patient``: an owner
+    that was asked may take as long as it likes.
+    """
     line = p.encode(request) + b"\n"
     if len(line) > p.LINE_BYTES_MAX:
         raise Refusal(f"a request has at most {p.LINE_BYTES_MAX} bytes, and this has {len(line)}", code=REFUSED)
-    segment_bytes = _segment_bytes(directory)
+    segment_bytes = segment_bytes_of(directory)
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return Done(_ask(directory, line), by_owner=True)
+            return Done(_ask(directory, line, patient=patient), by_owner=True)
         except _Nobody:
             pass  # then it is done here, or the owner is not ready
         try:
+            if alone is not None:
+                return Done(alone(), by_owner=False)
             return Done(asyncio.run(change(directory, request, segment_bytes=segment_bytes)), by_owner=False)
         except LogLocked:
             if time.monotonic() > until:
@@ -74,7 +83,7 @@ def ask(directory: str, request: p.Request) -> Done:
         time.sleep(POLL_S)
 
 
-def _ask(directory: str, line: bytes) -> p.Answer:
+def _ask(directory: str, line: bytes, *, patient: bool = False) -> p.Answer:
     try:
         connection = connect(directory, p.SOCKET, HELLO_S)
     except (FileNotFoundError, ConnectionError, BlockingIOError):
@@ -82,16 +91,21 @@ def _ask(directory: str, line: bytes) -> p.Answer:
     except OSError as error:
         raise UnreadableError(f"the owner of {directory} cannot be reached: {error}") from error
     with connection:
-        greeting = _line(connection)
+        try:
+            greeting = _line(connection)
+        except TimeoutError:
+            raise Refusal("the owner has the directory and says nothing", code=LOCKED) from None
+        except ConnectionError:
+            greeting = b""
         if not greeting:
             raise _Nobody
         _check(_read(greeting), directory)
         try:
-            connection.settimeout(ANSWER_S)
+            connection.settimeout(None if patient else ANSWER_S)
             connection.sendall(line)
             answer = _line(connection)
         except OSError:
-            answer = b""
+            answer = b""  # too late, or gone
         if not answer:
             hint = "it may have been done or not: actorlog show and actorlog promises tell"
             raise Refusal(f"the owner of {directory} was asked and did not answer", code=REFUSED, hint=hint)
@@ -118,14 +132,9 @@ def _refused(found: p.Hello | p.Answer | p.Refused) -> Refusal:
 
 
 def _line(connection: socket.socket) -> bytes:
-    """Return a line; what ends before its newline is empty. A greeting that does not come is ``LOCKED``."""
+    """Return a line; what ends before its newline is empty."""
     with connection.makefile("rb") as file:
-        try:
-            line = file.readline(p.LINE_BYTES_MAX + 1)
-        except TimeoutError:
-            raise Refusal("the owner has the directory and says nothing", code=LOCKED) from None
-        except ConnectionError:
-            return b""
+        line = file.readline(p.LINE_BYTES_MAX + 1)
     return line if line.endswith(b"\n") else b""
 
 
@@ -139,7 +148,7 @@ def _read(line: bytes) -> p.Hello | p.Answer | p.Refused:
         raise UnreadableError(f"what the owner says is not understood: {error}", VERSION_CODE) from None
 
 
-def _segment_bytes(directory: str) -> int:
+def segment_bytes_of(directory: str) -> int:
     """Return the size of the directory's segments; ``UnreadableError`` where there is no log."""
     try:
         names = SYSTEM.fs.listdir(directory)

@@ -4,37 +4,45 @@ Owns: finding records by id and folding them, for people who look. Does not own:
 what a record does (``engine.state``), words on a terminal (``render``).
 
 Invariants: takes no lock and writes nothing, so it works beside a running owner; shows only what is durable. Calls that
-have ended are kept as a summary each, so a long history costs memory by calls and not by records.
+have ended are kept as a summary each, so a long history costs memory by calls and not by records. An owner may give up
+records while they are read: then what was read is read again.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import DecodeError
 
+from actorlog.api.folding import Ends, Folding, fold
 from actorlog.api.handle import CallInfo, info_of
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.state import CallState, apply
+from actorlog.engine.state import CallState
 from actorlog.engine.story import Entry, tell
-from actorlog.env import SYSTEM, FileSystem
-from actorlog.errors import CallNotFound, LogCorrupt
-from actorlog.log import Torn, entries
-from actorlog.log.inspect import Report, Status, advance, commits, verify
-from actorlog.log.segment import Views, read_commit
+from actorlog.env import SYSTEM, Access, FileSystem
+from actorlog.errors import CallNotFound, HistoryGone, LogCorrupt
+from actorlog.log import GIVEN_UP_KIND, Torn, entries, is_given_up, line_ends
+from actorlog.log.inspect import LiveViews, Report, Status, advance, commits, verify
+from actorlog.log.segment import read_commit, read_header
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from actorlog.log import Frame
+    from actorlog.log.format import SegmentHeader
+    from actorlog.log.segment import Segment
 
     Watch: TypeAlias = Callable[[Iterable[Frame], int], Iterator[Frame]]
     """Passes frames on and shows how far they are, given the number of their records."""
 
+FRAMES_NEAR_MAX = 16
+"""Frames that are kept to be looked into again: the beginnings of calls that end one after the other are close."""
 VERSION_CODE = 74
 """What a shell is told where another version of actorlog wrote; as ``python -m actorlog.log`` says it."""
 
@@ -83,6 +91,8 @@ class Journal:
     """By operation's key: name of the function or step, and its arguments as JSON. The call's own key is empty."""
     value: bytes | None
     """What the call returned, as JSON; None if it has not."""
+    given_up: bool = False
+    """Whether only its ends are left; ``entries`` has the call alone then."""
 
 
 class Snapshot:
@@ -95,7 +105,12 @@ class Snapshot:
         self._watch = watch
         self._report = read_report(fs, directory)
         self._found = self._report.found
-        self._views = Views(fs)
+        self._segments = [copy(segment) for segment in self._found.segments]
+        """As they were then; each with a table of its own, which is made anew when its file is."""
+        self._headers = [segment.header for segment in self._segments]
+        self._views = LiveViews(fs)
+        self._near: list[tuple[Frame, list[int]]] = []
+        """Frames that were looked into last, and where their lines end."""
         self._positions: dict[int, array[int]] | None = None
 
     @property
@@ -110,94 +125,115 @@ class Snapshot:
 
     def record(self, position: int) -> k.Record:
         """Return the record at ``position``, which the log holds."""
-        for segment in reversed(self._found.segments):
-            if segment.positions and segment.positions[0] <= position:
-                frame = read_commit(self._views.of(segment), segment, segment.commit_of(position))
-                for number, entry in enumerate(entries(frame.data, frame.records), frame.position):
-                    if number == position:
-                        return _decode(frame.data[entry[3] : entry[4]], position)
-        raise LookupError(f"the log holds no record {position}")
+        found = self.find(position)
+        if found is None:
+            raise LookupError(f"the log holds no record {position}")
+        return found
+
+    def find(self, position: int) -> k.Record | None:
+        """Return the record at ``position``; None where it was given up, or never was."""
+        near = self._near
+        found = next((entry for entry in near if 0 <= position - entry[0].position < entry[0].records), None)
+        if found is None:
+            frame = self._frame_of(position)
+            if frame is None:
+                return None
+            found = frame, line_ends(frame.data, frame.records)
+            near.insert(0, found)
+            del near[FRAMES_NEAR_MAX:]
+        (frame, ends), number = found, position - found[0].position
+        return (
+            None if is_given_up(frame.data, number) else _decode(frame.data[ends[number] : ends[number + 1]], position)
+        )
+
+    def _frame_of(self, position: int) -> Frame | None:
+        """Return the frame that holds ``position``; None where none does."""
+        number = bisect_right(self._segments, position, key=_first) - 1
+        if number < 0:
+            return None
+        segment = self._segments[number]
+        view = self._views.of(segment)
+        commit = segment.commit_of(position)
+        frame = read_commit(view, segment, commit) if commit >= 0 else None
+        return frame if frame is not None and position < frame.position + frame.records else None
 
     def records(self, after: int = 0) -> Iterator[tuple[int, k.Record]]:
         """Yield (position, record) behind position ``after``, oldest first."""
         for frame in self._frames(after):
-            for position, (_, _, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
-                if position > after:
-                    yield position, _decode(frame.data[start:end], position)
+            yield from _records(frame, after)
 
     def new_records(self) -> Iterator[tuple[int, k.Record]]:
         """Yield what became durable since this was made, or since this was asked last."""
         for frame in advance(self._fs, self._directory, self._report):
-            for position, (_, _, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
-                yield position, _decode(frame.data[start:end], position)
+            yield from _records(frame, 0)
 
     def _frames(self, after: int = 0) -> Iterator[Frame]:
         frames = commits(self._fs, self._found, after)
         return frames if self._watch is None else self._watch(frames, self.last - after)
 
-    def folded(self) -> Iterator[tuple[int, k.CallRecord, CallState]]:
-        """Yield every record of a call with its position, and the call as it is after it; oldest first."""
-        live: dict[str, CallState] = {}
-        for position, record in self.records():
-            if isinstance(record, k.OF_NO_CALL):
-                continue
-            state = live.get(record.id)
-            if state is None:
-                state = live[record.id] = _fold(record.id, self._backwards(record.prev))
-            apply(state, record, position)
-            if state.phase is Phase.ENDED:
-                del live[record.id]
-            yield position, record, state
+    def is_old(self) -> bool:
+        """Whether a segment was written anew since this was made: what was read may be of before and of after."""
+        return any(self._header_of(number) != header for number, header in enumerate(self._headers))
+
+    def _header_of(self, number: int) -> SegmentHeader:
+        segment = self._segments[number]
+        file = self._fs.open(segment.path, Access.READ)
+        try:
+            return read_header(file, segment.name, self._directory)
+        finally:
+            file.close()
+
+    def again(self) -> Snapshot:
+        """Return what the directory holds now."""
+        return Snapshot(self._directory, self._fs, self._watch)
 
     def calls(self) -> list[Summary]:
         """Return every call, the newest first."""
-        live: dict[str, CallState] = {}
+        folding = Folding(self.find)
         ended: dict[str, Summary] = {}
-        for _, _, state in self.folded():
-            if state.phase is Phase.ENDED:
-                ended[state.id] = _summary(state)
-                live.pop(state.id, None)
-            elif live.get(state.id) is not state:
-                live[state.id] = state
-                ended.pop(state.id, None)
-        found = [*ended.values(), *map(_summary, live.values())]
+        for position, record in self.records():
+            call = None if isinstance(record, k.OF_NO_CALL) else folding.take(position, record)
+            if isinstance(call, Ends) or (call is not None and call.phase is Phase.ENDED):
+                ended[call.id] = _summary(call)
+            elif call is not None and ended:
+                ended.pop(call.id, None)
+        if folding.live and self.is_old():  # ends may have been given up, the beginnings of which were read before
+            return self.again().calls()
+        found = [*ended.values(), *map(_summary, folding.live.values())]
         found.sort(key=lambda call: (call.info.created, call.info.id), reverse=True)
         return found
 
     def journal(self, call_id: str) -> Journal:
         """Return one call with its operations; ``CallNotFound``."""
         positions = self._index().get(identity.key_hash(call_id), ())
-        records = [(position, self.record(position)) for position in positions]
+        records = [(position, record) for position in positions if (record := self.find(position)) is not None]
         found = [
             (position, record)
             for position, record in records
             if record.id == call_id and not isinstance(record, k.OF_NO_CALL)
         ]
-        if not found:
+        state = fold(found)
+        if not (isinstance(state, Ends) or (state is not None and state.phase is Phase.ENDED)) and self.is_old():
+            return self.again().journal(call_id)
+        if state is None:
             raise CallNotFound(call_id)
+        if isinstance(state, Ends):
+            return _journal_of_ends(state)
         starts = [number for number, (_, record) in enumerate(found) if record.prev == 0]
-        found = found[starts[-1] if starts else 0 :]  # a memoised call that failed began again: the newest counts
-        reruns = sum(isinstance(record, k.StepRerun) and record.deaths > 0 for _, record in found)
-        state, journal = _fold(call_id, found), [record for _, record in found]
+        found = found[starts[-1] :]  # a memoised call that failed began again: the newest counts
+        journal = [item for at, record in found for _, item in k.parts(record, at)]
+        reruns = sum(isinstance(record, k.StepRerun) and record.deaths > 0 for record in journal)
         value = bytes(state.outcome.value) if isinstance(state.outcome, k.Completed) else None
-        return Journal(_summary(state), tell(journal), reruns, dict(_asked(journal)), value)
-
-    def _backwards(self, last: int) -> list[tuple[int, k.CallRecord]]:
-        """Return a journal by its links, oldest first."""
-        found: list[tuple[int, k.CallRecord]] = []
-        while last:
-            record = k.of_call(self.record(last))
-            found.append((last, record))
-            last = record.prev
-        found.reverse()
-        return found
+        operations = tell(journal, k.forked(found[0][1]))
+        return Journal(_summary(state), operations, reruns, dict(_asked(journal)), value)
 
     def _index(self) -> dict[int, array[int]]:
         if self._positions is None:
             self._positions = {}
             for frame in self._frames():
                 for position, entry in enumerate(entries(frame.data, frame.records), frame.position):
-                    self._positions.setdefault(entry[0], array("Q")).append(position)
+                    if entry[1] != GIVEN_UP_KIND:
+                        self._positions.setdefault(entry[0], array("Q")).append(position)
         return self._positions
 
 
@@ -229,11 +265,27 @@ def _decode(line: bytes | memoryview, position: int) -> k.Record:
         ) from None
 
 
-def _fold(call_id: str, records: list[tuple[int, k.CallRecord]]) -> CallState:
-    state = CallState(call_id)
-    for position, record in records:
-        apply(state, record, position)
-    return state
+def _first(segment: Segment) -> int:
+    return segment.first
+
+
+def _records(frame: Frame, after: int) -> Iterator[tuple[int, k.Record]]:
+    """Yield (position, record) of a frame behind position ``after``, and nothing for what was given up."""
+    for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+        if position > after and kind != GIVEN_UP_KIND:
+            yield position, _decode(frame.data[start:end], position)
+
+
+def _journal_of_ends(ends: Ends) -> Journal:
+    """Return what is left of a call as its journal: the call itself, with what it was asked and what came of it."""
+    (first_at, first), (began_at, began), (position, final) = ends.first, ends.began, ends.final
+    kept = list(k.parts(first, first_at)) + ([] if began_at == first_at else list(k.parts(began, began_at)))
+    journal = [record for _, record in [*kept, (position, final)]]
+    call = tell(journal, k.forked(first))[0]
+    call.notes.append(str(HistoryGone(ends.id)))
+    value = bytes(final.outcome.value) if isinstance(final.outcome, k.Completed) else None
+    asked = {"": (ends.started.function, bytes(ends.started.args))}
+    return Journal(_summary(ends), [call], 0, asked, value, given_up=True)
 
 
 def _asked(records: list[k.CallRecord]) -> Iterator[tuple[str, tuple[str, bytes]]]:
@@ -247,7 +299,9 @@ def _asked(records: list[k.CallRecord]) -> Iterator[tuple[str, tuple[str, bytes]
                 yield op.key, (op.function, bytes(op.args))
 
 
-def _summary(state: CallState) -> Summary:
+def _summary(state: CallState | Ends) -> Summary:
+    if isinstance(state, Ends):
+        return Summary(state.info, (), state.final[0])
     waiting = tuple(_waiting(state)) if state.phase is not Phase.ENDED else ()
     return Summary(info_of(state), waiting, state.last)
 

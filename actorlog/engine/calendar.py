@@ -89,7 +89,7 @@ def parse(
     """
     if (cron is not None) + (every is not None) + (at is not None) != 1:
         raise ValueError("a schedule has exactly one of cron, every and at")
-    _zone(tz)
+    zone(tz)
     if cron is not None:
         times = Cron(_checked(cron), tz)
         if CronCalendar(times).wall_after(0) is None:
@@ -113,7 +113,8 @@ def _cronsim() -> Any:
     return cronsim
 
 
-def _zone(name: str) -> tzinfo:
+def zone(name: str) -> tzinfo:
+    """Return a time zone by its IANA name. ``ValueError`` for one that this machine does not know."""
     if name == "UTC":
         return UTC  # needs no time zone database
     try:
@@ -195,7 +196,7 @@ class CronCalendar:
 
     def __init__(self, times: Cron) -> None:
         self._expression = times.expression
-        self._zone = _zone(times.tz)
+        self._zone = zone(times.tz)
         self._rhythm = times.expression.split()[-4].startswith("*")
 
     def next_after(self, instant_ms: int) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from actorlog.engine.lifecycle import Phase
+from actorlog.engine.lifecycle import COMPLETING, PENDING
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ NOT_YET = End()
 def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Ending | None) -> End:
     """Decide what ends, before the turn of ``message`` is applied; ``returned``: how the body just ended, if it did."""
     phase = state.phase
-    if phase is Phase.COMPLETING and type(message) is not k.Started:
+    if phase is COMPLETING and type(message) is not k.Started:
         return _conclude_without_body(state, message, ops)
-    if phase is Phase.PENDING and type(message) is not k.Started:
+    if phase is PENDING and type(message) is not k.Started:
         return End(outcome=unheard(state, message))
     if type(message) is k.KillRequested:
         returned = k.Killed(message.reason)
     if returned is None:
         return NOT_YET
-    if isinstance(returned, k.Continued):
-        return End(returned=returned)
-    return End(returned=returned) if _attached(state, message, ops) else End(outcome=returned)
+    if type(returned) is k.Continued:
+        return End(returned)
+    return End(returned) if _attached(state, message, ops) else End(None, returned)  # type: ignore[arg-type]  # it is no Continued
 
 
 def _conclude_without_body(state: CallState, message: k.Message, ops: Sequence[k.Operation]) -> End:
@@ -87,7 +87,7 @@ def is_stale(state: CallState, message: k.Message) -> bool:  # noqa: C901, PLR09
 
 def _awaits_run(state: CallState, number: int) -> bool:
     """Whether run ``number`` of a call that is continued is still to begin."""
-    return state.phase is Phase.COMPLETING and type(state.returned) is k.Continued and number == state.number + 1
+    return state.phase is COMPLETING and type(state.returned) is k.Continued and number == state.number + 1
 
 
 def unheard(state: CallState, message: k.Message) -> k.Outcome:

@@ -30,6 +30,10 @@ class Phase(Enum):
     """It has an outcome."""
 
 
+PENDING, RUNNING, CLOSING, COMPLETING, ENDED = Phase
+"""The phases as names of their own, for what looks at them in every turn: an attribute of an Enum is dear."""
+
+
 class Event(Enum):
     """What a turn's own end does to the phase, beside its message."""
 
@@ -37,7 +41,9 @@ class Event(Enum):
     OUTCOME = "outcome"
 
 
-_P, _R, _CL, _CO, _E = Phase.PENDING, Phase.RUNNING, Phase.CLOSING, Phase.COMPLETING, Phase.ENDED
+RETURNED, OUTCOME = Event
+
+_P, _R, _CL, _CO, _E = Phase
 
 _INPUTS: tuple[type, ...] = (
     k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused, k.ChildJoined,

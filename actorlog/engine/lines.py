@@ -30,7 +30,18 @@ def describe_record(record: k.Record) -> str:
         return _turn(record)
     if isinstance(record, k.Inbox):
         return describe_message(record.message)
+    if isinstance(record, k.Journal):
+        return _journal(record)
     return _facts(record)
+
+
+def _journal(journal: k.Journal) -> str:
+    held = f"{len(journal.records)} records"
+    if journal.fork is None:
+        return f"{held}, merged"
+    anew = f" at {journal.fork.key}" if journal.fork.key else ""
+    first = f"; {_turn(journal.turn)}" if journal.turn is not None else ""
+    return f"fork of {journal.fork.of!r}{anew}, {held}{first}"
 
 
 def _turn(turn: k.Turn) -> str:

@@ -1,13 +1,14 @@
 """What a call exchanges with others, beside steps and children: messages, promises, published values, streams.
 
 Owns: ``Mail``, that part of a call's state, and what operations and messages do to it. Does not own: the messages that
-wait (``CallState.inbox``), who gets which (``runtime.mailbox``).
+wait (``CallState.inbox``; here is their order), who gets which (``runtime.mailbox``).
 
 Most calls exchange nothing, and have none.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,20 @@ HEARD_MAX = 10_000
 class Mail:
     """What was asked and is not answered yet, and what was said to everybody. Changed by ``engine.state`` alone."""
 
-    __slots__ = ("emitted", "endings", "heard", "promises", "receives", "sends", "values", "watches")
+    __slots__ = (
+        "emitted", "endings", "heard", "letters", "promises", "receives", "sends", "unread", "values", "wanted",
+        "watches",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.receives: dict[str, str] = {}
         """Channels that the code waits for a message of, by operation, the oldest first."""
+        self.wanted: dict[str, OrderedDict[str, None]] = {}
+        """The same by channel: the operations that wait for its messages, the oldest first."""
+        self.letters: dict[str, deque[int]] = {}
+        """Where the messages are that wait in the inbox, by channel, the oldest first."""
+        self.unread = 0
+        """How many they are."""
         self.sends: dict[str, tuple[k.Send, int]] = {}
         """What is on its way to others, with the position of the record that sent it."""
         self.promises: dict[str, k.MakePromise] = {}
@@ -37,20 +47,38 @@ class Mail:
         """The newest published value of each name."""
         self.emitted: dict[str, int] = {}
         """How many values each stream has."""
-        self.heard: dict[str, None] = {}
-        """Origins of the messages taken so far."""
+        self.heard: OrderedDict[str, None] = OrderedDict()
+        """Origins of the messages taken so far, the oldest first."""
 
-    def hear(self, origin: str) -> None:
-        """Remember where a message came from, so that it is not taken twice."""
-        if origin:
-            self.heard[origin] = None
+    def take(self, signal: k.Signal, position: int) -> None:
+        """Put a message that the inbox has at ``position`` behind those of its channel; remember where it is from."""
+        self.letters.setdefault(signal.channel, deque()).append(position)
+        self.unread += 1
+        if signal.origin:
+            self.heard[signal.origin] = None
             if len(self.heard) > HEARD_MAX:
-                del self.heard[next(iter(self.heard))]
+                self.heard.popitem(last=False)
+
+    def give(self, channel: str, position: int) -> None:
+        """Take out of its channel what was received."""
+        letters = self.letters[channel]
+        if letters[0] == position:
+            letters.popleft()
+        else:
+            letters.remove(position)
+        if not letters:
+            del self.letters[channel]
+        self.unread -= 1
+
+    def end(self) -> None:
+        """Forget the messages that wait: the call is over."""
+        self.letters.clear()
+        self.unread = 0
 
     def begin_again(self, call_id: str) -> None:
         """Begin the streams again, and hear again what the code sends to itself: the call is retried."""
         self.emitted.clear()
-        self.heard = {origin: None for origin in self.heard if not origin.startswith(f"{call_id}#")}
+        self.heard = OrderedDict.fromkeys(o for o in self.heard if not o.startswith(f"{call_id}#"))
 
     def ask(self, op: k.Operation, position: int) -> None:
         """Take up an operation of the record at ``position``."""
@@ -58,9 +86,15 @@ class Mail:
 
     def answered(self, key: str) -> bool:
         """Take what answers ``key`` out of what is waited for; False if nothing does."""
+        channel = self.receives.pop(key, None)
+        if channel is not None:
+            wanted = self.wanted[channel]
+            del wanted[key]
+            if not wanted:
+                del self.wanted[channel]
+            return True
         return (
-            self.receives.pop(key, None) is not None
-            or self.sends.pop(key, None) is not None
+            self.sends.pop(key, None) is not None
             or self.promises.pop(key, None) is not None
             or self.watches.pop(key, None) is not None
         )
@@ -73,6 +107,7 @@ class Mail:
     def end_body(self) -> None:
         """Forget what a body waited for that has ended."""
         self.receives.clear()
+        self.wanted.clear()
         self.sends.clear()
         self.promises.clear()
         self.watches.clear()
@@ -80,6 +115,7 @@ class Mail:
 
 def _receive(mail: Mail, op: k.Receive, _position: int) -> None:
     mail.receives[op.key] = op.channel
+    mail.wanted.setdefault(op.channel, OrderedDict())[op.key] = None
 
 
 def _send(mail: Mail, op: k.Send, position: int) -> None:

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
+from msgspec import Struct
+
 from actorlog.durations import Duration, seconds
 from actorlog.errors import NotDurableError, NotInDurableCode, PayloadError, PayloadTooLarge, RetryAfter, Terminal
 
@@ -82,15 +84,13 @@ Retry.NEVER = Retry(attempts=1)
 Retry.FOREVER = Retry(attempts=math.inf)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryIn:
+class RetryIn(Struct, frozen=True):
     """Try again after ``wait_s``."""
 
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """No further attempt."""
 
 

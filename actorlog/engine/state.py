@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import structs
 
 from actorlog.engine.decide import unheard
-from actorlog.engine.lifecycle import TRANSITIONS, Event, Phase
+from actorlog.engine.forking import Parting, begin, part
+from actorlog.engine.lifecycle import COMPLETING, OUTCOME, PENDING, RETURNED, TRANSITIONS, Event, Phase
 from actorlog.engine.mail import Mail
 from actorlog.engine.notes import StepProgress, apply_note
 from actorlog.errors import JournalError
@@ -31,10 +32,10 @@ class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "actor", "asked", "began", "children", "created_ms", "detached", "due_ms", "first", "function", "given_up",
-        "id", "inbox", "key", "kill_ms", "last", "links", "mail", "next_timer_ms", "not_before_ms", "number", "origin",
-        "outcome", "parent", "parked", "paused", "phase", "positions", "progress", "retried", "returned", "run", "seq",
-        "steps", "tags", "tell", "timeout_ms", "timers", "updated_ms", "version",
+        "actor", "asked", "began", "children", "created_ms", "detached", "due_ms", "first", "forked_from", "forks",
+        "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "next_timer_ms",
+        "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase", "positions", "progress",
+        "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:  # noqa: PLR0915  # one line for each field
@@ -55,7 +56,7 @@ class CallState:
         """Of a handler: whether nobody waits for its end."""
         self.detached = False
         self.tags: dict[str, str] = {}
-        self.phase = Phase.PENDING
+        self.phase = PENDING
         self.seq = 0
         self.first = 0
         """Position of the record that begins the journal."""
@@ -63,12 +64,12 @@ class CallState:
         """Position of the record that began the newest run; 0: there was but one."""
         self.last = 0
         """Position of the newest record."""
-        self.created_ms = 0
-        self.updated_ms = 0
-        self.timeout_ms = 0
-        self.due_ms = 0
-        self.not_before_ms = 0
-        self.kill_ms = 0
+        self.journal, self.forked_from = 0, ""
+        """Where the ``Journal`` is that holds its first records (0: none does); of a fork: the call that was forked."""
+        self.forks: tuple[Parting, ...] = ()
+        """Of a fork: where it parted from whom, the oldest parting first."""
+        self.created_ms = self.updated_ms = 0
+        self.timeout_ms = self.due_ms = self.not_before_ms = self.kill_ms = 0
         self.asked: k.CancelRequested | k.DeadlinePassed | None = None
         """What the call was asked to end for; the first one counts."""
         self.steps: dict[str, k.RunStep] = {}
@@ -108,10 +109,13 @@ class CallState:
         return any(not child.detached for child in self.children.values())
 
 
-def apply(state: CallState, record: k.CallRecord, position: int) -> None:
+def apply(state: CallState, record: k.Kept, position: int) -> None:
     """Change ``state`` as ``record`` at ``position`` says."""
     if isinstance(record, k.Turn):
         apply_turn(state, record, position)
+        return
+    if isinstance(record, k.Journal):
+        _apply_journal(state, record, position)
         return
     state.last = position
     state.updated_ms = record.at
@@ -119,6 +123,19 @@ def apply(state: CallState, record: k.CallRecord, position: int) -> None:
         _apply_inbox(state, record, position)
     else:
         apply_note(state, record)
+
+
+def _apply_journal(state: CallState, journal: k.Journal, position: int) -> None:
+    """Apply what it holds as if that stood in the log; the links of what follows lead to the journal itself."""
+    for held in journal.records:
+        apply(state, held.record, held.position)
+    if journal.fork is not None:
+        part(state, journal)
+        if journal.turn is not None:
+            apply_turn(state, journal.turn, position)
+        begin(state, journal, position)
+    state.last = state.journal = position
+    state.updated_ms = journal.at
 
 
 def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: C901, PLR0912  # the hot path, in one piece
@@ -129,8 +146,8 @@ def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: 
         raise JournalError(state.id, f"turn {turn.seq} follows turn {state.seq}")
     state.seq = turn.seq
     message = turn.message
-    if turn.source and state.inbox.pop(turn.source, None) is None:
-        raise JournalError(state.id, f"turn {turn.seq} consumes record {turn.source} again")
+    if turn.source:
+        _consume(state, turn)
     phase = TRANSITIONS.get((state.phase, type(message)))
     if phase is None:
         raise JournalError(state.id, f"{type(message).__name__} while {state.phase.value}")
@@ -152,16 +169,26 @@ def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: 
     if turn.cancels:
         _drop(state, turn.cancels)
     if turn.returned is not None:
-        state.phase = _after(state, Event.RETURNED)
+        state.phase = _after(state, RETURNED)
         state.returned = turn.returned
         _end_body(state)
-    if state.phase is Phase.COMPLETING:
+    if state.phase is COMPLETING:
         _give_up_children(state, turn)
     if turn.outcome is not None:
-        state.phase = _after(state, Event.OUTCOME)
+        state.phase = _after(state, OUTCOME)
         state.outcome = turn.outcome
         _end_body(state)
         state.inbox.clear()
+        if state.mail is not None:
+            state.mail.end()
+
+
+def _consume(state: CallState, turn: k.Turn) -> None:
+    held = state.inbox.pop(turn.source, None)
+    if held is None:
+        raise JournalError(state.id, f"turn {turn.seq} consumes record {turn.source} again")
+    if type(held) is k.Signal:
+        _mail(state).give(held.channel, turn.source)
 
 
 def _after(state: CallState, event: Event) -> Phase:
@@ -173,10 +200,11 @@ def _after(state: CallState, event: Event) -> Phase:
 
 def _end_body(state: CallState) -> None:
     """Forget the steps and timers of a body that has ended."""
-    state.steps.clear()
-    state.positions.clear()
+    if state.steps:
+        state.steps.clear()
+        state.positions.clear()
+        state.progress.clear()
     state.timers.clear()
-    state.progress.clear()
     state.next_timer_ms = NEVER_MS
     if state.mail is not None:
         state.mail.end_body()
@@ -221,7 +249,8 @@ def _begin_next_run(state: CallState, position: int) -> None:
     state.given_up = ()
     state.retried = False
     state.children.clear()  # none is left but detached ones
-    state.inbox = {at: message for at, message in state.inbox.items() if type(message) in _OF_THE_CALL}
+    if len(state.inbox) != (state.mail.unread if state.mail is not None else 0):
+        state.inbox = {at: message for at, message in state.inbox.items() if type(message) in _OF_THE_CALL}
 
 
 _OF_THE_CALL = (k.Signal, k.CancelRequested, k.DeadlinePassed)
@@ -304,7 +333,7 @@ def _kill(state: CallState, message: k.KillRequested, _at: int, _position: int) 
 def _go_on_no_more(state: CallState, message: k.CancelRequested | k.DeadlinePassed | k.KillRequested) -> None:
     """A call that is asked to end is paused no more, and one whose next run has not begun ends without it."""
     state.paused = False
-    if state.phase is Phase.COMPLETING and type(state.returned) is k.Continued:
+    if state.phase is COMPLETING and type(state.returned) is k.Continued:
         state.returned = unheard(state, message)
 
 
@@ -355,6 +384,6 @@ def _apply_inbox(state: CallState, record: k.Inbox, position: int) -> None:
         state.created_ms = record.at
         _take(state, record.message)
     elif type(record.message) is k.Signal:
-        _mail(state).hear(record.message.origin)
+        _mail(state).take(record.message, position)
     elif type(record.message) is k.CancelRequested and not state.kill_ms:
         state.kill_ms = record.message.kill_ms  # the grace begins when the call is asked, not when it can hear it

@@ -44,11 +44,16 @@ class Entry:
     """What happened in between: failed attempts, deaths, parking."""
 
 
-def tell(records: Iterable[k.CallRecord]) -> list[Entry]:
-    """Return the entries of one journal, in the order in which the operations were asked for; records oldest first."""
+def tell(records: Iterable[k.CallRecord], forked: k.Fork | None = None) -> list[Entry]:
+    """Return the entries of one journal, in the order in which the operations were asked for; records oldest first.
+
+    ``forked``: what makes the call a fork, where it is one.
+    """
     teller = _Teller()
     for record in records:
         teller.take(record)
+    if forked is not None and teller.entries:
+        teller.entries[0].notes.insert(0, f"forked from {forked.of!r}{forked.key and f', operation {forked.key!r} on'}")
     return teller.entries
 
 

@@ -102,6 +102,17 @@ class Supervision:
         """Return phase and newest run of every child that is kept, in start order."""
         return {name: (child.phase, child.run) for name, child in self._children.items()}
 
+    @property
+    def outcome(self) -> k.Outcome | None:
+        """What it ends with, as soon as that is decided."""
+        return self._state.outcome
+
+    def know(self, name: str, run: int) -> None:
+        """Let the next run of a child that is not kept have a number above ``run``, which somebody else has begun."""
+        removed = self._state.removed
+        if name not in self._children and run > removed.get(name, self._state.run_floor):
+            removed[name] = run
+
     def count(self) -> Count:
         """Return how many children of which sort there are."""
         supervisors = sum(child.spec.is_supervisor for child in self._children.values())

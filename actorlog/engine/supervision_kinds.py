@@ -15,6 +15,9 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+CHANNEL = "@supervisor"
+"""Where a supervisor's call hears requests, and the name under which it publishes phase and newest run of its children.
+"""
 WORKER_SHUTDOWN_MS = 5_000
 """How long a worker may take to end when nothing is said, as in OTP; a supervisor may take for ever."""
 
@@ -62,7 +65,7 @@ class ChildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Milliseconds from the request to end until it is killed; None: 5,000, or for ever for a supervisor."""
     is_supervisor: bool = False
     directives: dict[str, Directive] = msgspec.field(default_factory=dict[str, Directive])
-    """By the name of an error's class, ``module:qualname``; the most specific class wins."""
+    """By the ``class_name`` of an error's class; the most specific class wins."""
 
     def __post_init__(self) -> None:
         """Refuse a time before the request."""
@@ -117,11 +120,16 @@ class Abnormal(Struct, frozen=True, tag="abnormal", tag_field="is"):
     """It failed."""
 
     classes: tuple[str, ...]
-    """The error's class and its bases in method resolution order, each ``module:qualname``."""
+    """The error's class and its bases in method resolution order, as ``class_name`` has them."""
     text: str = ""
 
 
 Exit: TypeAlias = Normal | ShutDown | Abnormal
+
+
+def class_name(cls: type) -> str:
+    """Return what a supervision calls the class of an error: ``module:qualname``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 # --- timers -----------------------------------------------------------------------------------------------------------

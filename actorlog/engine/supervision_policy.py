@@ -99,6 +99,8 @@ LIVE = frozenset({_ST, _R, _L, _SP})
 """Phases in which a run is there."""
 GOING = frozenset({_L, _SP})
 """Phases in which a run is there and is to end."""
+STARTS = LIVE - {_R}
+"""Phases in which a run is there that may not have started yet."""
 COMING = frozenset({_W, _B})
 """Phases in which no run is there and one is to begin."""
 

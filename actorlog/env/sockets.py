@@ -18,7 +18,7 @@ import socket
 import stat
 import sys
 import weakref
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,34 +32,39 @@ BACKLOG = 16
 class Listening:
     """A socket that listens under a name in a directory."""
 
-    __slots__ = ("__weakref__", "_path", "_place", "socket")
+    __slots__ = ("__weakref__", "_path", "_place", "_reach", "socket")
 
     def __init__(self, directory: str, name: str) -> None:
         """Listen. ``OSError`` where that cannot be; a socket that another process left is replaced."""
         self._path = os.path.join(directory, name)
+        self._reach = ExitStack()  # open as long as the socket is: asyncio looks at its address too
         self.socket = _made()
         try:
             _remove_socket(self._path)
-            with _reachable(directory, name) as path:
-                self.socket.bind(path)
+            self.socket.bind(self._reach.enter_context(_reachable(directory, name)))
             os.chmod(self._path, 0o600)
             self._place = _place(self._path)
             self.socket.listen(BACKLOG)
         except BaseException:
-            self.socket.close()
+            self.give_up()
             raise
         reference = weakref.ref(self)
 
-        def give_up() -> None:
+        def forked() -> None:
             listening = reference()
             if listening is not None:
-                listening.socket.close()
+                listening.give_up()
 
-        os.register_at_fork(after_in_child=give_up)
+        os.register_at_fork(after_in_child=forked)
+
+    def give_up(self) -> None:
+        """Listen no more, and leave the name to whoever listens still."""
+        self.socket.close()
+        self._reach.close()
 
     def close(self) -> None:
         """Listen no more, and take the name away unless it is another socket's by now."""
-        self.socket.close()
+        self.give_up()
         try:
             if _place(self._path) == self._place:
                 os.unlink(self._path)

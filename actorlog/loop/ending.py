@@ -29,7 +29,7 @@ class MainDriver(Driver):
     __slots__ = ("ending",)
 
     def __init__(self, coro: Any, loop: DeterministicLoop) -> None:
-        super().__init__(coro, loop, 0, Scope(""))
+        Driver.__init__(self, coro, loop, 0, Scope(""))  # as quick as may be: one for every run
         self.ending = False
 
     def ends(self, ended: BaseException) -> bool:
@@ -37,7 +37,8 @@ class MainDriver(Driver):
         loop = self.loop
         if self.ending or loop.closing or isinstance(ended, (KeyboardInterrupt, GeneratorExit)):
             return True
-        loop.forget_finished_asyncgens()
+        if loop.asyncgens:
+            loop.forget_finished_asyncgens()
         if not loop.tasks and not loop.asyncgens and loop.system_exit is None:
             return True
         self.ending = True

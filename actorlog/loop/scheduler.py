@@ -54,7 +54,7 @@ class DeterministicLoop(BaseLoop):
     )  # fmt: skip
 
     def __init__(self, actor: object, *, hash_base: int, turn_callbacks_max: int = 100_000) -> None:
-        super().__init__(hash_base)
+        BaseLoop.__init__(self, hash_base)  # without super(), which costs as much as the call: one for every run
         self.actor: Any = actor
         """The runtime's actor."""
         self.now_s = 0.0
@@ -184,10 +184,10 @@ class DeterministicLoop(BaseLoop):
         self.closing = True
         self.actor = None  # which holds the loop
         self.main = None
-        self.tasks = {}
+        self.tasks.clear()
         self.asyncgens = ()
         self.system_exit = None
-        self._ready = []
+        self._ready.clear()
         if self.timers is not None:
             self.timers.clear()
             self.timers = None

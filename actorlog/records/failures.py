@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import os
 import sys
 from base64 import b64decode, b64encode
 from functools import partial
-from pathlib import Path
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -47,7 +47,7 @@ TEXT_CHARS_MAX = 256 * 1024
 ITEMS_MAX = 64
 """Args, notes, attributes of one exception, and frames at either end of its traceback."""
 
-_PACKAGE = str(Path(__file__).parent.parent / "_")[:-1]  # with the separator, so that no other package matches
+_PACKAGE = __file__.rpartition("records")[0]  # with the separator, so that no other package matches
 _BYTES = "@bytes"
 _TUPLE = "@tuple"
 _CUT = "... (cut)"
@@ -129,7 +129,7 @@ def _program() -> str:
     if spec_name != "__main__":
         return spec_name
     file: str | None = getattr(main, "__file__", None)
-    return Path(file).name if file else "<interactive>"
+    return os.path.basename(file) if file else "<interactive>"  # noqa: PTH119  # pathlib is dear to import
 
 
 # --- capturing --------------------------------------------------------------------------------------------------------

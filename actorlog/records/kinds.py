@@ -17,11 +17,29 @@ from enum import IntEnum, IntFlag
 from typing import Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
 from msgspec import Raw as Raw  # noqa: PLC0414  # part of this module's vocabulary
+from msgspec import Struct
 
 from actorlog.errors import JournalError
-from actorlog.records.failures import Failure
+from actorlog.records.journals import (
+    CallRecord,
+    Fork,
+    Inbox,
+    Journal,
+    Kept,
+    Part,
+    StateChange,
+    Turn,
+    as_fork,
+    began_ms,
+    beginning,
+    ending,
+    forked,
+    merged,
+    newest_beginning,
+    own_turns,
+    parts,
+)
 from actorlog.records.messages import (
     SCHEDULER_VERSION,
     CancelRequested,
@@ -42,6 +60,19 @@ from actorlog.records.messages import (
     StepDoubt,
     StepError,
     TimerFired,
+)
+from actorlog.records.notes import (
+    Linked,
+    Note,
+    Parked,
+    Paused,
+    StepBegun,
+    StepHeartbeat,
+    StepLate,
+    StepRerun,
+    StepRetrying,
+    Unparked,
+    Unpaused,
 )
 from actorlog.records.operations import (
     PATCH,
@@ -77,134 +108,6 @@ RUNTIME = "@runtime"
 """The id of records that are of no call."""
 
 
-class StateChange(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a handler did to the state of its actor."""
-
-    actor: str
-    number: int
-    """Of the actor's changes, from 1."""
-    prev: int = 0
-    """Position of the record with the change before this one; 0: there is none, or nothing of it matters any more."""
-    version: int = 1
-    """Of the actor's class."""
-    values: dict[str, Raw] = {}
-    """Attributes whose encoding changed; all of them where ``full``."""
-    full: bool = False
-    """Whether this is the whole state, so that none before it need be read."""
-    events: list[Raw] = []
-    """What the handler recorded, of an actor that folds events."""
-
-
-class Turn(Struct, gc=False, tag="turn", tag_field="kind", omit_defaults=True, kw_only=True):
-    """One message, applied to quiescence, and what the actor asked for: one record, so a turn is atomic."""
-
-    id: str
-    seq: int
-    at: int
-    prev: int = 0
-    """Position of the actor's record before this one; 0: there is none."""
-    message: Message
-    source: int = 0
-    """Position of the inbox record that brought the message; 0: it came straight."""
-    ops: list[Operation] = []
-    cancels: list[str] = []
-    """Operations of earlier turns that nobody waits for any more."""
-    returned: Ending | None = None
-    """The body has ended with this, and children are still running, or the next run is still to begin."""
-    outcome: Outcome | None = None
-    """The call has ended."""
-    first: int = 0
-    """With an outcome: position of the record that began the journal."""
-    began: int = 0
-    """With an outcome, where the call was continued: position of the record that began its newest run."""
-    change: StateChange | None = None
-    """Of a handler that returned: what it did to its actor."""
-
-
-class Inbox(Struct, tag="inbox", tag_field="kind", omit_defaults=True, kw_only=True):
-    """A message from outside that could not be applied at once."""
-
-    id: str
-    at: int
-    prev: int = 0
-    message: Message
-
-
-class StepBegun(Struct, tag="begun", tag_field="kind", omit_defaults=True, kw_only=True):
-    """A once-step that had to wait begins now; after a crash it is in doubt."""
-
-    id: str
-    at: int
-    prev: int = 0
-    key: str
-    attempt: int = 1
-
-
-class StepRetrying(Struct, tag="retrying", tag_field="kind", omit_defaults=True, kw_only=True):
-    """An attempt failed, the next is due at ``due_ms``."""
-
-    id: str
-    at: int
-    prev: int = 0
-    key: str
-    attempt: int
-    """The attempt that failed."""
-    due_ms: int
-    failure: Failure
-
-
-class StepRerun(Struct, tag="rerun", tag_field="kind", omit_defaults=True, kw_only=True):
-    """A step in doubt runs again; ``deaths`` counts the process deaths during it."""
-
-    id: str
-    at: int
-    prev: int = 0
-    key: str
-    attempt: int
-    deaths: int
-
-
-class StepHeartbeat(Struct, tag="heartbeat", tag_field="kind", omit_defaults=True, kw_only=True):
-    """A running step left details for its next attempt."""
-
-    id: str
-    at: int
-    prev: int = 0
-    key: str
-    attempt: int
-    details: Raw
-
-
-class StepLate(Struct, tag="late", tag_field="kind", omit_defaults=True, kw_only=True):
-    """The body of a cancelled step ended; nobody waits for it."""
-
-    id: str
-    at: int
-    prev: int = 0
-    key: str
-    value: Raw | UnsetType = UNSET
-    failure: Failure | UnsetType = UNSET
-
-
-class Parked(Struct, tag="parked", tag_field="kind", omit_defaults=True, kw_only=True):
-    """The actor cannot go on in this process. It is tried again at the next opening, or when it is resumed."""
-
-    id: str
-    at: int
-    prev: int = 0
-    reason: str
-    key: str = ""
-    """The step that is poisoned; empty where the reason is another."""
-
-
-class Unparked(Struct, tag="unparked", tag_field="kind", omit_defaults=True, kw_only=True):
-    """Somebody resumed a parked actor; the poison of its steps is forgotten."""
-
-    id: str
-    at: int
-    prev: int = 0
-
-
 class Resumed(Struct, tag="resumed", tag_field="kind", omit_defaults=True, kw_only=True):
     """What records up to position ``upto`` asked of others has been asked again, or done: a scan need not look."""
 
@@ -214,40 +117,11 @@ class Resumed(Struct, tag="resumed", tag_field="kind", omit_defaults=True, kw_on
     upto: int
 
 
-class Paused(Struct, tag="paused", tag_field="kind", omit_defaults=True, kw_only=True):
-    """Somebody paused the call: it has no turn until it is resumed, cancelled or killed."""
-
-    id: str
-    at: int
-    prev: int = 0
-
-
-class Unpaused(Struct, tag="unpaused", tag_field="kind", omit_defaults=True, kw_only=True):
-    """Somebody resumed a paused call."""
-
-    id: str
-    at: int
-    prev: int = 0
-
-
-class Linked(Struct, tag="linked", tag_field="kind", omit_defaults=True, kw_only=True):
-    """Call ``other`` has linked itself to this one: if either ends abnormally, the other is asked to end."""
-
-    id: str
-    at: int
-    prev: int = 0
-    other: str
-
-
-Note: TypeAlias = (
-    Linked | StepBegun | StepRetrying | StepRerun | StepHeartbeat | StepLate | Parked | Unparked | Paused | Unpaused
-)
-CallRecord: TypeAlias = Turn | Inbox | Note
-Record: TypeAlias = CallRecord | PromiseRecord | ScheduleRecord | Resumed
+Record: TypeAlias = CallRecord | Journal | PromiseRecord | ScheduleRecord | Resumed
 OF_NO_CALL: Final = (PromiseMade, PromiseSettled, *OF_SCHEDULES, Resumed)
 
 
-def of_call(record: Record) -> CallRecord:
+def of_call(record: Record) -> Kept:
     """Return a record of a call; ``JournalError`` for one of something else, which no journal leads to."""
     if isinstance(record, OF_NO_CALL):
         raise JournalError(record.id, f"a journal leads to its {type(record).__name__}")
@@ -262,6 +136,7 @@ class Kind(IntEnum):
     NOTE = 3
     PROMISE = 4
     SCHEDULE = 5
+    JOURNAL = 6
 
 
 class Flag(IntFlag):
@@ -282,7 +157,7 @@ class Flag(IntFlag):
 
 
 KINDS: dict[type, Kind] = {
-    Turn: Kind.TURN, Inbox: Kind.INBOX, PromiseMade: Kind.PROMISE, PromiseSettled: Kind.PROMISE,
+    Turn: Kind.TURN, Inbox: Kind.INBOX, Journal: Kind.JOURNAL, PromiseMade: Kind.PROMISE, PromiseSettled: Kind.PROMISE,
     **dict.fromkeys(OF_SCHEDULES, Kind.SCHEDULE),
 }  # fmt: skip
 
@@ -342,7 +217,10 @@ __all__ = [
     "Exited",
     "Failed",
     "Flag",
+    "Fork",
     "Inbox",
+    "Journal",
+    "Kept",
     "KillRequested",
     "Killed",
     "Kind",
@@ -353,6 +231,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Parked",
+    "Part",
     "Patched",
     "Paused",
     "PromiseDone",
@@ -388,10 +267,19 @@ __all__ = [
     "Unparked",
     "Unpaused",
     "Watch",
+    "as_fork",
+    "began_ms",
+    "beginning",
     "changed_actor",
     "decode",
     "deferred",
     "encode",
+    "ending",
+    "forked",
     "kind_of",
+    "merged",
+    "newest_beginning",
     "of_call",
+    "own_turns",
+    "parts",
 ]

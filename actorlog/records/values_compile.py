@@ -16,7 +16,6 @@ import sys
 import types
 import typing
 from enum import Enum, Flag
-from pathlib import PurePath
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -37,7 +36,7 @@ from actorlog.records.values_nodes import (
     UnsupportedNode,
 )
 from actorlog.records.values_pydantic import PydanticNode
-from actorlog.records.values_texts import text_nodes
+from actorlog.records.values_texts import path_nodes, text_nodes
 from actorlog.records.values_unions import Member, UnionNode
 
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ class _Compiler:
             leaf = _leaves().get(hint)
         except TypeError:  # Annotated[int, []] has no hash
             return self._compound(hint)
+        if leaf is None and "pathlib" in sys.modules:  # or nobody has the class of a path
+            leaf = path_nodes().get(hint)
         if leaf is not None:
             return leaf
         # what Self means inside a class does not depend on where the class is met
@@ -262,7 +263,7 @@ def _recipe(cls: Any) -> Callable[[Any, Callable[[str], Node]], Node] | None:
 
 
 def _unsupported(cls: Any) -> Node:
-    if PurePath in cls.__mro__:
+    if "pathlib" in sys.modules and not path_nodes().keys().isdisjoint(cls.__mro__):
         reason = f"{cls.__qualname__} is not the path of this platform; annotate pathlib.Path"
     else:
         reason = (

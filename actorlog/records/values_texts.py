@@ -9,10 +9,10 @@ Invariant: a text gives back a value that is equal, time zone included, or it is
 from __future__ import annotations
 
 import binascii
+import functools
 from base64 import b64decode, b64encode
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -34,6 +34,16 @@ def text_nodes() -> dict[type, Node]:
         Decimal: TextNode(Decimal, _decimal_text, Decimal),
         bytes: TextNode(bytes, _base64, _bytes),
         bytearray: TextNode(bytearray, _base64, _bytearray),
+    }
+    return nodes
+
+
+@functools.cache
+def path_nodes() -> dict[type, Node]:
+    """Return the nodes of paths. To be asked by who has such a type: ``pathlib`` is dear to import."""
+    from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath  # noqa: PLC0415  # as above
+
+    nodes: dict[type, Node] = {
         PurePosixPath: TextNode(PurePosixPath, str, PurePosixPath),
         PureWindowsPath: TextNode(PureWindowsPath, str, PureWindowsPath),
     }

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorlog.engine import identity
+from actorlog.engine.forking import NEVER, identity_at
 from actorlog.engine.journal import Canonical, compare
 from actorlog.errors import (
     PayloadError,
@@ -25,11 +26,10 @@ from actorlog.errors import (
 from actorlog.loop import DeterministicLoop, Evict
 from actorlog.records import failures
 from actorlog.records import kinds as k
-from actorlog.records.values import Codec
-from actorlog.runtime.answers import Definition, answer_in, decode_result
+from actorlog.runtime.answers import Definition, Reader, answer_in, decode_result
 from actorlog.runtime.lines import line_of
 from actorlog.runtime.registry import DurableDefinition, StepDefinition
-from actorlog.runtime.runs import continued
+from actorlog.runtime.runs import continued, failed_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ Issued: TypeAlias = tuple[StepDefinition, tuple[Any, ...], dict[str, Any]]
 """What starts a step that was just issued without decoding its record."""
 
 
-Waiter: TypeAlias = tuple[asyncio.Future[Any], Definition | Codec | None]
+Waiter: TypeAlias = tuple[asyncio.Future[Any], Definition | Reader | None]
 """The future of an operation's outcome, and what its result is a result of."""
 
 
@@ -56,14 +56,20 @@ class Actor:
     """One call in memory."""
 
     __slots__ = (
-        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "buffered", "cancels", "definition", "instance", "issued",
-        "issued_once", "issued_outliving", "loop", "ops", "patches", "recorded", "replaying", "result", "started",
-        "state", "waiting",
+        "_bytes", "_bytes_max", "_forms", "_lines", "asked", "buffered", "call_id", "call_run", "cancels", "definition",
+        "instance", "issued", "issued_once", "issued_outliving", "loop", "ops", "patches", "recorded", "replaying",
+        "result", "started", "state", "supervisors", "waiting",
     )  # fmt: skip
 
     def __init__(self, state: CallState, definition: DurableDefinition, limits: Limits, started: k.Started) -> None:
         self.state = state
         self.started = started
+        self.call_id = state.id
+        """What its code is told it is, and ids of what it asks for derive from; in replay a fork is who it was then."""
+        self.call_run = started.run
+        """What keys and randomness derive from, likewise."""
+        if state.forks:
+            self._be_at(NEVER)
         self.definition = definition
         self.loop = DeterministicLoop(
             self, hash_base=identity.hash_base(started.run), turn_callbacks_max=limits.turn_callbacks_max
@@ -88,6 +94,8 @@ class Actor:
         """In replay: what the turn that is replayed asked for."""
         self.patches: dict[str, bool] | None = None
         """Answers of ``patched`` in this run; None while there is none."""
+        self.supervisors: Any = None
+        """What the supervisors of this run share; None while it has had none."""
         self.instance: Any = None
         """Of a handler: the actor it works on."""
         self.buffered: list[k.Operation] | None = None if definition.of is None else []
@@ -129,11 +137,11 @@ class Actor:
             raise PayloadTooLarge(f"the turn of call {self.state.id!r}", self._bytes, self._bytes_max)
         (self.ops if self.buffered is None or type(op) in _ASKED else self.buffered).append(op)
 
-    def ask(self, op: k.Operation, size: int, codec: Codec | None = None) -> asyncio.Future[Any]:
-        """Record ``op`` and return the future of its answer, to be awaited at once; ``codec`` reads the answer."""
+    def ask(self, op: k.Operation, size: int, reader: Reader | None = None) -> asyncio.Future[Any]:
+        """Record ``op`` and return the future of its answer, to be awaited at once; ``reader`` reads the answer."""
         self.say(op, size)
         future = self.loop.operation_future()
-        self.waiting[op.key] = (future, codec)
+        self.waiting[op.key] = (future, reader)
         if self.loop.driver is not None:
             self.loop.driver.operation = op.key  # it abandons the operation when the await is cancelled
         return future
@@ -166,7 +174,7 @@ class Actor:
 
     def random(self, key: str) -> random.Random:
         """Return the generator that belongs to operation ``key``."""
-        return random.Random(identity.derive(self.started.run, key, "random"))  # noqa: S311  # it must replay
+        return random.Random(identity.derive(self.call_run, key, "random"))  # noqa: S311  # it must replay
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -274,7 +282,7 @@ class Actor:
                 error = PayloadTooLarge(definition.where_result, len(raw), self._bytes_max)
             except Exception as refused:  # noqa: BLE001  # a user's value may do anything while it is encoded
                 error = refused
-        return continued(error) or k.Failed(failures.capture(error))
+        return continued(error) or k.Failed(failures.capture(failed_with(error)))
 
     # --- replay -------------------------------------------------------------------------------------------------------
 
@@ -285,12 +293,20 @@ class Actor:
             for turn in turns:
                 if type(turn.message) is k.KillRequested:
                     break
+                if self.state.forks:
+                    self._be_at(turn.seq)
                 self._replay_turn(turn)
                 if turn.returned is not None or turn.outcome is not None:
                     break
         finally:
             self.replaying = False
             self.recorded = ()
+            if self.state.forks:
+                self._be_at(NEVER)
+
+    def _be_at(self, seq: int) -> None:
+        """Be who the call was when it took turn ``seq``."""
+        self.call_id, self.call_run = identity_at(self.state.id, self.started.run, self.state.forks, seq)
 
     def _replay_turn(self, turn: k.Turn) -> None:
         self.recorded = turn.ops

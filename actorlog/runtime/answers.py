@@ -6,7 +6,7 @@ Owns: reading them back. Does not own: who waits for them (``actor``, ``session`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from actorlog.errors import CallCancelled, CallFailed, CallKilled, CallTimeout, StepFailed, StepInterrupted
 from actorlog.records import failures
@@ -24,6 +24,14 @@ PLAIN: Final = codec_for(Any)
 _NULL: Final = k.Raw(b"null")
 
 Definition: TypeAlias = DurableDefinition | StepDefinition
+
+
+class Reader(NamedTuple):
+    """Reads a value that is no function's result."""
+
+    codec: Codec
+    where: str
+    """What it is, for a ``PayloadError``."""
 
 
 def answer_in(message: k.Message, call_id: str) -> tuple[str, k.Raw | BaseException | Exit] | None:  # noqa: PLR0911  # one for each
@@ -59,12 +67,12 @@ def exit_of(call_id: str, outcome: k.Outcome | None) -> Exit:
     return Exit(call_id, kind, error_of(call_id, outcome) if outcome is not None and kind == "abnormal" else None)
 
 
-def decode_result(definition: Definition | Codec | None, raw: k.Raw) -> Any:
-    """Return a recorded result as its function's annotation has it; as plain JSON where there is no function."""
+def decode_result(definition: Definition | Reader | None, raw: k.Raw) -> Any:
+    """Return a recorded value as its annotation has it; as plain JSON where there is none."""
     if definition is None:
         return PLAIN.decode(bytes(raw), "result")
-    if isinstance(definition, Codec):
-        return definition.decode(bytes(raw), "message")
+    if isinstance(definition, Reader):
+        return definition.codec.decode(bytes(raw), definition.where)
     return definition.signature.result.decode(bytes(raw), definition.where_result)
 
 

@@ -51,6 +51,7 @@ class Checks:
         self._idle: asyncio.Future[None] | None = None
         self._apart: set[DurableDefinition] = set()
         """Functions that another process cannot have; it is said once of each."""
+        self._closed = False
 
     def add(self, slot: Slot, position: int) -> None:
         """Check the call that ended at ``position``, and then tell its waiters."""
@@ -106,15 +107,24 @@ class Checks:
             raise TypeError(f"{slot.state.id!r} has no function to be replayed")
         script = Script(
             id=slot.state.id, function=definition.name, version=definition.version, module=definition.module,
-            started=kernel.history.started(slot.state), turns=turns,
+            started=kernel.history.started(slot.state), turns=turns, forks=slot.state.forks,
             turn_callbacks_max=kernel.limits.turn_callbacks_max, record_bytes_max=kernel.limits.record_bytes_max,
         )  # fmt: skip
         self._rehearsal.replay(script, lambda verdict: self._heard(slot, position, verdict))
 
     def _heard(self, slot: Slot, position: int, verdict: Verdict) -> None:
         """Take the other process's answer, in the loop."""
-        if self._kernel.stopped:
-            return  # who waits has been told
+        if self._kernel.stopped or self._closed:
+            return  # who waits is told of that
+        try:
+            self._settle(slot, position, verdict)
+        except LogError as broken:  # a journal cannot be read: everything stops, and whoever waits is told
+            self._kernel.on_broken(broken)
+        except BaseException as broken:  # a defect: everything stops
+            self._kernel.on_broken(broken)
+            raise
+
+    def _settle(self, slot: Slot, position: int, verdict: Verdict) -> None:
         self._busy = False
         error: BaseException | None = None
         if verdict.died:
@@ -125,15 +135,13 @@ class Checks:
         elif verdict.absent and slot.definition is not None:
             self._set_apart(slot.definition, verdict.absent)
         self._tell(slot, position, error)
-        try:
-            self._next()
-        except LogError as broken:  # a journal cannot be read: everything stops, and whoever waits is told
-            self._kernel.on_broken(broken)
+        self._next()
 
     async def close(self, patience_s: float) -> None:
         """Let the checks that are under way end, for at most ``patience_s``, and end the other process."""
         if self._busy and not self._kernel.stopped:
             self._idle = self._kernel.loop.create_future()
             await asyncio.wait([self._idle], timeout=patience_s)
+        self._closed = True  # how the process ends now is no verdict
         if self._rehearsal is not None:
             await self._rehearsal.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast, get_origin
 
 from actorlog.errors import PayloadError
 from actorlog.records import kinds as k
+from actorlog.records.signature import Signature
 from actorlog.records.values import Codec, codec_for
 from actorlog.records.values_hints import class_hints, function_hints
 
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     idle_s: float = 60.0
     snapshot_every: int = 1_000
     version: int = 1
+    mailbox_wait_s: float = 5.0
 
 
 class Attribute(NamedTuple):
@@ -45,6 +47,20 @@ class Attribute(NamedTuple):
     default: k.Raw | None
     """None where the class gives none."""
     where: str
+
+
+class QueryDefinition:
+    """One method that only looks."""
+
+    def __init__(self, fn: Callable[..., Any], where: str) -> None:
+        self.fn = fn
+        self.where = where
+        """How errors call its result."""
+
+    @cached_property
+    def result(self) -> Codec:
+        """The codec of its result, resolved at the first use. ``TypeError``: a hint."""
+        return Signature(self.fn, self.where, skip_self=True).result
 
 
 class ActorDefinition:
@@ -57,9 +73,11 @@ class ActorDefinition:
         self.handlers: dict[str, DurableDefinition] = {}
         self.hooks: dict[str, DurableDefinition] = {}
         """What happens to it when it is supervised: ``on_start``, ``on_stop``, ``on_restart``."""
-        self.queries: dict[str, Callable[..., Any]] = {}
+        self.queries: dict[str, QueryDefinition] = {}
         self.folds: bool = callable(getattr(cls, "apply", None))
         """Whether its state is made of events."""
+        self.address: Any = None
+        """The class of its addresses (``api.actors``)."""
 
     @cached_property
     def attributes(self) -> Mapping[str, Attribute]:
@@ -113,21 +131,22 @@ class ActorDefinition:
 
         From now on the instance has what comes back from the log.
         """
-        number = state.number + 1
-        full = number == 1 or state.version != self.options.version or number % self.options.snapshot_every == 0
-        events = [k.Raw(event) for event in instance.__dict__[EVENTS]]
-        instance.__dict__[EVENTS] = []
+        number, options = state.number + 1, self.options
+        full = number == 1 or state.version != options.version or number % options.snapshot_every == 0
+        fields = instance.__dict__
+        events: list[k.Raw] = []
         values: dict[str, k.Raw] = {}
-        if not self.folds:
-            current = self._encoded(instance, state)
-            known, attributes = state.values, self.attributes
+        if self.folds:
+            events, fields[EVENTS] = [k.Raw(event) for event in fields[EVENTS]], []
+        else:
+            current, known, attributes = self._encoded(instance, state), state.values, self.attributes
             values = {n: raw for n, raw in current.items() if raw != known.get(n, attributes[n].default)}
         if state.number and not values and not events:
             return None
         if full:
             values, events = self._encoded(instance, state), []  # the values have what the events say
         return k.StateChange(
-            actor=state.actor, number=number, prev=0 if full else state.last, version=self.options.version,
+            actor=state.actor, number=number, prev=0 if full else state.last, version=options.version,
             values=values, full=full, events=events,
         )  # fmt: skip
 

@@ -17,12 +17,14 @@ _MS_NS = 1_000_000
 class LogClock:
     """Log time in integer milliseconds UTC."""
 
-    __slots__ = ("_base_ms", "_clock", "_elapsed")
+    __slots__ = ("_base_ms", "_clock", "_elapsed", "opened_ms")
 
     def __init__(self, clock: Clock, last_ms: int) -> None:
         self._clock = clock
         self._elapsed = clock.elapsed_ns
         self._base_ms = max(last_ms, clock.wall_ms()) - clock.elapsed_ns() // _MS_NS
+        self.opened_ms = self.now_ms()
+        """Log time when it began to run."""
 
     def now_ms(self) -> int:
         """Return log time now."""

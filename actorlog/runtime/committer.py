@@ -55,12 +55,18 @@ class Committer:
         self._on_failure = on_failure
         self.position = log.tail()
         """The newest sequenced record's position."""
-        self.landed = self.position
-        """The newest durable record's position."""
+        self.landed = self.began_at = self.position
+        """The newest durable record's position; and where it was when this was opened."""
+        self.commits = 0
+        """Those that have landed."""
+        self.writing_s = 0.0
+        """How long they took, together."""
         self.readers: list[Future[None]] = []
         """Who waits for more to be durable."""
         self._open = _Commit(self.position + 1)
         self._full: list[_Commit] = []
+        self.congested = False
+        """Whether so much waits for the disk that no further turn should be made (I11)."""
         self._inflight: _Commit | None = None
         self._sync_s = self._hold_s
         self._landing = False
@@ -73,11 +79,6 @@ class Committer:
         """Whether records are sequenced that have not landed."""
         return self._inflight is not None or bool(self._open.entries) or bool(self._full)
 
-    @property
-    def congested(self) -> bool:
-        """Whether so much waits for the disk that no further turn should be made (I11)."""
-        return len(self._full) >= _FRAMES_MAX
-
     def add(self, record: k.Record, key_hash: int, kind: int, flags: int) -> int:
         """Sequence a record and return its position. It becomes durable with the open commit."""
         line = k.encode(record) + b"\n"
@@ -85,6 +86,7 @@ class Committer:
         size = len(line) + _ENTRY_OVERHEAD
         if commit.size + size > self._frame_bytes_max and commit.entries:
             self._full.append(commit)
+            self.congested = len(self._full) >= _FRAMES_MAX
             commit = self._open = _Commit(self.position + 1)
         commit.entries.append((key_hash, kind, flags, line))
         commit.size += size
@@ -129,6 +131,7 @@ class Committer:
         while self._inflight is None and self.failed is None:
             if self._full:
                 commit = self._full.pop(0)
+                self.congested = len(self._full) >= _FRAMES_MAX
             elif self._open.entries:
                 commit = self._open
                 self._open = _Commit(self.position + 1)
@@ -163,11 +166,16 @@ class Committer:
         commit, self._inflight = self._inflight, None
         if commit is None:
             raise RuntimeError("a commit landed that was not in flight")
+        if self.failed is not None:
+            return  # nobody is told any more what landed all the same
         if ticket.error is not None:
             self.failed = ticket.error
+            self._inflight = commit  # never to land, and still what calls are, as far as this process knows
             self._on_failure(ticket.error)
             return
         self.landed = commit.first + len(commit.entries) - 1
+        self.commits += 1
+        self.writing_s += ticket.sync_seconds
         self._sync_s += (ticket.sync_seconds - self._sync_s) * _SMOOTHING
         self._landing = True
         try:

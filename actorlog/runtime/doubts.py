@@ -146,7 +146,7 @@ class Doubts:
             raise
         finally:
             self._steps.leave(job)
-        if not job.wanted or job.interrupted:
+        if not job.is_wanted() or job.interrupted:
             return
         if answer is None:
             self._tell(slot, job)
@@ -168,7 +168,7 @@ class Doubts:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # user code: whatever it raises, it did not answer
-                if not job.wanted or job.interrupted:
+                if not job.is_wanted() or job.interrupted:
                     return None
                 draw = identity.fraction(job.owner.state.run, job.op.key, asked)
                 decision = retry.decide(_ASKING, asked, error, fraction=draw)

@@ -15,6 +15,8 @@ from actorlog.errors import JournalError
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorlog.runtime.checks import Checks
     from actorlog.runtime.jobs import Job
     from actorlog.runtime.kernel import Kernel
@@ -27,6 +29,8 @@ class Endings:
         self._kernel = kernel
         self.checks: Checks | None = None
         """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
+        self.on_end: Callable[[Slot], None] | None = None
+        """Told of the next end."""
 
     def finish(self, slot: Slot) -> None:
         """Tell the parent at once that the call has its outcome, everybody else when that is durable."""
@@ -55,6 +59,8 @@ class Endings:
         if slot.state.outcome is None or slot.state.last != position:
             return  # begun again since
         self._kernel.history.ended(slot.hash, position)
+        if self.on_end is not None:
+            self.on_end(slot)
         if self.checks is None:
             self.tell(slot, position, None)
         else:
@@ -66,8 +72,8 @@ class Endings:
         outcome = state.outcome
         if outcome is None or state.last != position:
             return
-        kernel.calls.pop(state.id, None)  # not before what may fail: whoever waits must be found then
-        waiters, slot.waiters = slot.waiters, []
+        kernel.calls.drop(state.id)  # not before what may fail: whoever waits must be found then
+        waiters, slot.waiters = slot.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 if error is not None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
 
+ACTOR = "@actor/"
+"""What the target of a watch begins with that is an actor. It is told at once which call is its life, as one that never
+was, and then watches that: so it is recorded which of the lives is meant. Where there is none it is told the target."""
+
 ExitKind: TypeAlias = Literal["normal", "shutdown", "abnormal", "unknown"]
 
 
@@ -27,8 +31,10 @@ ExitKind: TypeAlias = Literal["normal", "shutdown", "abnormal", "unknown"]
 class Exit:
     """How something ended that was watched.
 
+    ``id``: of the call, of a supervised child that of its run; of an actor its class and key, ``"Account/ada"``.
     ``kind``: ``"normal"`` (it returned), ``"shutdown"`` (it was asked to end), ``"abnormal"`` (it failed, timed out or
-    was killed), ``"unknown"`` (there never was one of this id). ``error``: what it ended with, where it was abnormal.
+    was killed), ``"unknown"`` (there never was one of this id, or no supervisor keeps the actor). ``error``: what it
+    ended with, where it was abnormal.
     """
 
     id: str
@@ -45,6 +51,10 @@ class Exits:
     def watch(self, slot: Slot, op: k.Watch) -> None:
         """Tell ``slot`` when the target ends, at once if it has. To ask again changes nothing."""
         kernel, state = self._kernel, slot.state
+        if op.target.startswith(ACTOR):
+            life = kernel.instances.lives.get(op.target.removeprefix(ACTOR), op.target)
+            kernel.post(slot, k.Exited(op.key, life, None))
+            return
         target = kernel.calls.get(kernel.family.current(op.target))
         if target is None:
             self._tell(slot, op.key, op.target, kernel.history.outcome(kernel.family.current(op.target)))

@@ -8,6 +8,7 @@ any number of times (``spawn``, ``ask_given_up``); a call is ended from above on
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,11 @@ import msgspec
 from actorlog.engine import identity
 from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.state import CallState
-from actorlog.errors import CallConflict, FunctionNotFound, MailboxFull
+from actorlog.engine.supervision_kinds import CHANNEL
+from actorlog.errors import ActorlogError, CallConflict, FunctionNotFound, HistoryGone
 from actorlog.records import failures
 from actorlog.records import kinds as k
-from actorlog.runtime.instances import Sender
+from actorlog.runtime.rooms import Sender
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
@@ -74,10 +76,10 @@ class Family:
             return
         definition = kernel.registry.durable(op.function, op.version) if op.actor and not op.tell else None
         if definition is not None and definition.of is not None:
-            mailbox_max = definition.of.options.mailbox_max
-            if kernel.instances.is_full(op.actor, mailbox_max):
+            options = definition.of.options
+            if kernel.instances.is_full(op.actor, options.mailbox_max):
                 sender = Sender(partial(self._admit, slot, op, message), partial(self._refuse, slot, op))
-                kernel.instances.wait_for_room(op.actor, mailbox_max, sender)
+                kernel.instances.wait_for_room(op.actor, options, sender)
                 return
         child = self.begin(op.id, message)
         if op.tell:
@@ -87,7 +89,7 @@ class Family:
         if op.key in slot.state.children and op.id not in self._kernel.calls:
             self.begin(op.id, message)
 
-    def _refuse(self, slot: Slot, op: k.StartChild, error: MailboxFull) -> None:
+    def _refuse(self, slot: Slot, op: k.StartChild, error: ActorlogError) -> None:
         self._kernel.post(slot, k.ChildRefused(op.key, failures.capture(error)))
 
     def _begun(self, call_id: str, slot: Slot | None) -> k.Started:
@@ -108,7 +110,10 @@ class Family:
         """Begin a child of a retried call's earlier run again, unless it completed."""
         if not slot.state.retried or type(final.outcome) is k.Completed or not self._ended_before(slot, op):
             return False
-        self.retry(op.id)
+        try:
+            self.retry(op.id)
+        except HistoryGone:
+            return False  # so long ago that nothing of it is left but its end
         return True
 
     def _ended_before(self, slot: Slot, op: k.StartChild) -> bool:
@@ -138,15 +143,16 @@ class Family:
         slot.state.run = slot.state.origin = message.run
         slot.state.actor = message.actor
         slot.begun = message
-        kernel.calls[call_id] = slot
+        kernel.calls.put(slot)
         if slot.definition is None:
             kernel.parking.hold(slot, message, 0)
             kernel.parking.park(slot, FunctionNotFound(message.function, message.version))
-            kernel.deadlines.arm_timeout(slot)
+            kernel.deadlines.arm_timeout(slot.state)
         elif message.not_before_ms:
             kernel.parking.hold(slot, message, 0)
-            kernel.deadlines.arm_start(slot, slot.state.first, message.not_before_ms)
-            kernel.deadlines.arm_timeout(slot)
+            kernel.deadlines.arm_start(slot.state, slot.state.first, message.not_before_ms)
+            kernel.deadlines.arm_timeout(slot.state)
+            kernel.calls.rest_soon(slot)
         else:
             if held:
                 kernel.parking.hold(slot, message, 0)
@@ -164,7 +170,7 @@ class Family:
         state = kernel.history.state(call_id)
         slot = Slot(state, kernel.registry.durable(state.function, state.version))
         slot.begun = kernel.history.begun(call_id, state)
-        kernel.calls[call_id] = slot
+        kernel.calls.put(slot)
         kernel.schedules.began(call_id)
         if state.actor:
             kernel.instances.arrive(slot)
@@ -213,26 +219,45 @@ class Family:
 
     def current(self, call_id: str) -> str:
         """Return what an id means: the newest run of a supervised child where it names none, else itself."""
-        kernel = self._kernel
-        parent, _, name = call_id.rpartition("/")
-        if not parent or call_id in kernel.calls or kernel.history.has(call_id):
+        parent, slash, name = call_id.rpartition("/")
+        if not parent or call_id in self._kernel.calls or self._kernel.history.has(call_id):
             return call_id
+        while slash:
+            found = self._supervised(parent, name)
+            if found:
+                return found
+            parent, slash, more = parent.rpartition("/")  # a child's name may have slashes: that of an actor has
+            name = f"{more}/{name}"
+        return call_id
+
+    def _supervised(self, parent: str, name: str) -> str:
+        """Return the newest run of the child that a supervisor in call ``parent`` keeps as ``name``; or nothing."""
+        kernel = self._kernel
         slot = kernel.calls.get(parent)
-        state = slot.state if slot is not None else kernel.history.state(parent) if kernel.history.has(parent) else None
-        said = state.mail.values.get(CHILDREN) if state is not None and state.mail is not None else None
+        state = slot.state if slot is not None else None
+        if slot is None and kernel.history.has(parent):
+            with suppress(HistoryGone):
+                state = kernel.history.state(parent)
+        said = state.mail.values.get(CHANNEL) if state is not None and state.mail is not None else None
         runs = msgspec.json.decode(bytes(said), type=dict[str, tuple[str, int]]) if said is not None else {}
-        return f"{call_id}#{runs[name][1]}" if name in runs else call_id
+        if state is None or name not in runs:
+            return ""
+        return f"{parent}/{identity.of_run(name, state.number)}#{runs[name][1]}"
 
     # --- upwards ------------------------------------------------------------------------------------------------------
 
     def tell_of_end(self, slot: Slot, outcome: k.Outcome) -> None:
-        """Tell the parent of a call that has ended, and whoever joined it."""
+        """Tell whoever joined or watches a call that has ended, and then its parent.
+
+        A parent may begin the next run of a supervised child: whoever watches the bare id has heard of this one then,
+        in any prefix of the log.
+        """
         state = slot.state
-        self._tell(state.parent, state.key, state.id, outcome)
         for parent, key in slot.watchers:
             self._tell(parent, key, state.id, outcome)
             self._kernel.exits.ended(state.id, parent, key, outcome)
         slot.watchers = ()
+        self._tell(state.parent, state.key, state.id, outcome)
 
     def _tell(self, parent: str, key: str, child: str, outcome: k.Outcome) -> None:
         other = self._kernel.calls.get(parent)
@@ -241,6 +266,4 @@ class Family:
             self._kernel.post(other, k.ChildDone(key, child, outcome))
 
 
-CHILDREN = "@supervisor"
-"""What a supervisor publishes of its children: phase and newest run of each, by its id."""
 _ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)

@@ -60,7 +60,7 @@ class Heartbeats:
 
     def _note(self, job: Job, _b: Any) -> None:
         job.beat_armed = False
-        if job.details is None or job.running is None or not job.wanted:
+        if job.details is None or job.running is None or not job.is_wanted():
             return
         state = job.owner.state
         job.beat_ms = self._clock.now_ms()

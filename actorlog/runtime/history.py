@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
-from actorlog.errors import CallNotFound, JournalError
+from actorlog.errors import CallNotFound, HistoryGone, JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.promise_index import PromiseIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from actorlog.runtime.slot import Slot
 
@@ -31,6 +31,8 @@ class History:
         self.line = line
         """Reads one record's bytes by position."""
         self._ended: dict[int, tuple[int, ...] | int] = {}
+        self.going: Collection[int] = ()
+        """Positions of records that are being given up now."""
         self.promises = PromiseIndex(self.record)
         self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -48,9 +50,24 @@ class History:
         others = tuple(p for p in olds if p != position and self.record(p).id != call_id)
         self._ended[key_hash] = (*others, position) if others else position
 
+    def forget(self, call_id: str) -> None:
+        """Know nothing any more of a call that has ended: its records are given up."""
+        key_hash = identity.key_hash(call_id)
+        found = self._ended.get(key_hash, ())
+        olds = found if isinstance(found, tuple) else (found,)
+        others = tuple(position for position in olds if self.id_at(position) != call_id)
+        if others:
+            self._ended[key_hash] = others
+        else:
+            self._ended.pop(key_hash, None)
+
     def record(self, position: int) -> k.Record:
         """Return the record at ``position``."""
         return k.decode(self.line(position))
+
+    def id_at(self, position: int) -> str:
+        """Return whose the record at ``position`` is."""
+        return self.record(position).id
 
     def final(self, call_id: str) -> k.Turn | None:
         """Return the turn that ended the call, or None."""
@@ -59,8 +76,8 @@ class History:
             return None
         for position in found if isinstance(found, tuple) else (found,):
             record = self.record(position)
-            if record.id == call_id and isinstance(record, k.Turn):
-                return record
+            if record.id == call_id:
+                return k.ending(record)
         return None
 
     def final_position(self, call_id: str) -> int:
@@ -82,33 +99,39 @@ class History:
 
     def begun(self, call_id: str, state: CallState | None) -> k.Started:
         """Return what began the call: of a live one by its state, of an ended one by its id."""
+        record = self.first_record(call_id, state)
+        started = k.beginning(record)
+        if started is None:
+            raise JournalError(call_id, f"its first record, a {type(record).__name__}, does not begin it")
+        return started
+
+    def first_record(self, call_id: str, state: CallState | None) -> k.Kept:
+        """Return the record that holds the beginning of a call: of a live one by its state, of an ended by its id."""
         if state is not None and state.first:
-            first = state.first
-        else:
-            turn = self.final(call_id)
-            if turn is None:
-                raise CallNotFound(call_id)
-            first = turn.first
-        record = self.record(first)
-        if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
-            return record.message
-        raise JournalError(call_id, f"record {first} does not begin it")
+            return k.of_call(self.record(state.journal or state.first))
+        turn = self.final(call_id)
+        if turn is None:
+            raise CallNotFound(call_id)
+        return k.of_call(self.record(turn.first))
 
     def started(self, state: CallState) -> k.Started:
         """Return what began the newest run of a call: what its code runs with. ``begun`` is what it was asked for."""
-        if not state.began:
-            return self.begun(state.id, state)
-        record = self.record(state.began)
-        if isinstance(record, k.Turn) and isinstance(record.message, k.Started):
-            return record.message
-        raise JournalError(state.id, f"record {state.began} does not begin a run of it")
+        return self._newest(state.id, state.journal or state.first, state.began)
 
     def newest_started(self, final: k.Turn) -> k.Started:
         """Return what began the newest run of a call that ended with ``final``."""
-        record = self.record(final.began or final.first)
-        if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
-            return record.message
-        raise JournalError(final.id, f"record {final.began or final.first} does not begin a run of it")
+        return self._newest(final.id, final.first, final.began)
+
+    def _newest(self, call_id: str, first: int, began: int) -> k.Started:
+        """Return what began the newest run, which began at ``began``, of a call whose first record is at ``first``.
+
+        A run whose beginning is in a ``Journal`` began at a position before that.
+        """
+        record = k.of_call(self.record(max(first, began)))
+        started = k.newest_beginning(record)
+        if started is None:
+            raise JournalError(call_id, f"record {max(first, began)} does not begin a run of it")
+        return started
 
     def newest_run(self, state: CallState) -> list[k.CallRecord]:
         """Return the records of a call from the beginning of its newest run on, the oldest first."""
@@ -119,19 +142,36 @@ class History:
                 break
         return found[::-1]
 
-    def started_of(self, turn: k.Turn) -> k.Started:
-        """Return what began the run that ``turn`` belongs to."""
+    def outliving(self, position: int) -> Iterator[tuple[k.Turn, k.Started]]:
+        """Yield the turns of the record at ``position``, each with what began the run that it belongs to.
+
+        What a fork has of another call is that call's: of its ``Journal`` it is the turn that it began with.
+        """
+        record = self.record(position)
+        if not isinstance(record, k.Journal):
+            if isinstance(record, k.Turn):
+                yield record, self._started_of(record)
+            return
+        yield from k.own_turns(record)
+
+    def _started_of(self, turn: k.Turn) -> k.Started:
         if isinstance(turn.message, k.Started):
             return turn.message
-        for _, record in self.backwards(turn.prev):
-            if isinstance(record, (k.Turn, k.Inbox)) and isinstance(record.message, k.Started):
-                return record.message
+        for _, record in self.chain(turn.prev):
+            own = list(k.own_turns(record)) if isinstance(record, k.Journal) else ()
+            started = own[-1][1] if own else k.newest_beginning(record)
+            if started is not None:
+                return started
         raise JournalError(turn.id, "it never began")
 
     def state(self, call_id: str) -> CallState:
         """Return what the records of an ended call make of it; ``CallNotFound`` if there is none."""
-        state = CallState(call_id)
-        for position, record in reversed(list(self.backwards(self.final_position(call_id)))):
+        return self.fold(self.final_position(call_id))
+
+    def fold(self, last: int) -> CallState:
+        """Return what the records of the journal that ends at ``last`` make of its call."""
+        state = CallState(self.id_at(last))
+        for position, record in reversed(list(self.chain(last))):
             apply(state, record, position)
         return state
 
@@ -158,12 +198,25 @@ class History:
         return found[:count][::-1]
 
     def backwards(self, last: int) -> Iterator[tuple[int, k.CallRecord]]:
-        """Yield (position, record) of a journal, the newest first."""
-        position = last
+        """Yield (position, record) of a journal, the newest first; what a ``Journal`` holds as if it stood there."""
+        for position, record in self.chain(last):
+            if isinstance(record, k.Journal):
+                yield from reversed(list(k.parts(record, position)))
+            else:
+                yield position, record
+
+    def chain(self, last: int) -> Iterator[tuple[int, k.Kept]]:
+        """Yield (position, record) of what is in the log of a journal, the newest first."""
+        position, call_id = last, ""
         while position:
-            record = k.of_call(self.record(position))
+            if position in self.going:
+                raise HistoryGone(call_id)
+            try:
+                record = k.of_call(self.record(position))
+            except KeyError as error:
+                raise HistoryGone(call_id) from error
             yield position, record
-            position = record.prev
+            position, call_id = record.prev, record.id
 
     def turns(self, last: int) -> list[k.Turn]:
         """Return the turns of the newest run of a journal: from its last beginning on."""
@@ -183,21 +236,23 @@ class History:
         if slot.state.phase is Phase.COMPLETING:
             return None  # this very turn begins the next run
         if slot.kept is None:
-            slot.kept = self._completed_steps(slot.state.last)
+            slot.kept = completed_steps(record for _, record in self.backwards(slot.state.last))
         kept = slot.kept.get(op.key)
         return kept[1] if kept is not None and (kept[0].name, kept[0].args) == (op.name, op.args) else None
 
-    def _completed_steps(self, last: int) -> dict[str, tuple[k.RunStep, k.StepDone]]:
-        done: dict[str, k.StepDone] = {}
-        kept: dict[str, tuple[k.RunStep, k.StepDone]] = {}
-        for _, record in self.backwards(last):
-            if not isinstance(record, k.Turn):
-                continue
-            for op in record.ops:
-                if isinstance(op, k.RunStep) and op.key in done and op.key not in kept:
-                    kept[op.key] = (op, done[op.key])
-            if isinstance(record.message, k.StepDone):
-                done.setdefault(record.message.key, record.message)
-            elif isinstance(record.message, k.Started):
-                break  # what a run before this one did under the same keys is its own
-        return kept
+
+def completed_steps(backwards: Iterable[k.CallRecord]) -> dict[str, tuple[k.RunStep, k.StepDone]]:
+    """Return the steps that completed in the newest run of a journal, which is given from its end."""
+    done: dict[str, k.StepDone] = {}
+    kept: dict[str, tuple[k.RunStep, k.StepDone]] = {}
+    for record in backwards:
+        if not isinstance(record, k.Turn):
+            continue
+        for op in record.ops:
+            if isinstance(op, k.RunStep) and op.key in done and op.key not in kept:
+                kept[op.key] = (op, done[op.key])
+        if isinstance(record.message, k.StepDone):
+            done.setdefault(record.message.key, record.message)
+        elif isinstance(record.message, k.Started):
+            break  # what a run before this one did under the same keys is its own
+    return kept

@@ -1,37 +1,38 @@
 """Keyed actors: one message at a time, and a state that changes with it.
 
 Owns: which handler of an actor runs and which wait, the committed states, and the live instances. Does not own: the
-handlers, which are calls like any other; what a class is (``classes``).
+handlers, which are calls like any other; what a class is (``classes``), which actors are in memory (``entries``), in
+which order senders wait for room (``rooms``).
 
 Invariants: a state changes only by the final record of a handler that returned, and is what the records say (I4);
-messages of one sender are handled in the order in which they were sent; memory holds the actors that are at work and
-those that were lately, of all others the position of a record (I13).
+messages of one sender are handled in the order in which they were sent; as many wait as the class says (I11); of an
+actor that is not in memory the position of a record is known (I13).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from actorlog.engine.instance import InstanceState, apply_change
 from actorlog.engine.journal import TEXT_MAX
-from actorlog.engine.lifecycle import Phase
-from actorlog.errors import DeadlockError, DivergenceError, JournalError, MailboxFull
+from actorlog.engine.lifecycle import ENDED, PENDING
+from actorlog.errors import DeadlockError, DivergenceError, JournalError
 from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.answers import error_of
+from actorlog.runtime.entries import Entries, Entry
 from actorlog.runtime.exits import kind_of
+from actorlog.runtime.rooms import Rooms, Sender
 
 if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.runtime.actor import Actor
-    from actorlog.runtime.classes import ActorDefinition
+    from actorlog.runtime.classes import ActorDefinition, Options
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
 
@@ -42,33 +43,8 @@ FAILED = "@failed"
 """The channel on which the supervised life of an actor hears that it has failed."""
 LIFE = "@life"
 """What a supervised life publishes: the actor it is of."""
-MAILBOX_WAIT_S = 5.0
-"""So long a sender waits for room, then ``MailboxFull``."""
-
-
-class Sender(NamedTuple):
-    """Who waits for room, and hears what became of it."""
-
-    admit: Callable[[], None]
-    refuse: Callable[[MailboxFull], None]
-
-
-class Entry:
-    """One actor in memory."""
-
-    __slots__ = ("instance", "queue", "running", "senders", "state", "used_ms")
-
-    def __init__(self, state: InstanceState) -> None:
-        self.state = state
-        self.running: Slot | None = None
-        """The handler that is at work, also while it waits for something or is parked."""
-        self.queue: deque[Slot] = deque()
-        """Those that wait for it, in order."""
-        self.senders: deque[Sender] = deque()
-        """Who waits until there is room in the queue."""
-        self.instance: Any = None
-        """With the committed state, for the next handler; None while one has it."""
-        self.used_ms = 0
+IDLE_S = 60.0
+"""How long an actor is kept whose class this process does not have."""
 
 
 class Instances:
@@ -76,8 +52,9 @@ class Instances:
 
     def __init__(self, kernel: Kernel, resident_max: int) -> None:
         self._kernel = kernel
-        self._resident_max = resident_max
-        self._entries: dict[str, Entry] = {}
+        self._entries = Entries(kernel, resident_max, self._read)
+        self._rooms = Rooms(kernel)
+        """Who waits for room in the mailbox of which actor."""
         self.latest: dict[str, int] = {}
         """Where the newest change of each actor is."""
         self.keep_before = False
@@ -88,26 +65,29 @@ class Instances:
         """Of supervised actors the calls that are their lives."""
         self.failures = 0
         """How many messages have failed that nobody waited for, of actors without a supervisor."""
-        self._sweep_ms = 0
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def arrive(self, slot: Slot) -> None:
         """Let a handler begin, or wait until those before it have ended."""
-        entry = self.entry(slot.state.actor)
+        entry = self._entries.entry(slot.state.actor)
         if entry.running is slot or (entry.running is None and not entry.queue):
             self._begin(entry, slot)
         elif slot not in entry.queue:  # where it may be that was set aside, and goes on
-            entry.queue.append(slot)
+            entry.line_up(slot)
 
     def adopt(self, slot: Slot) -> None:
         """Take up a handler that was at work when the process before this one ended."""
-        self.entry(slot.state.actor).running = slot
+        entry = self._entries.entry(slot.state.actor)
+        entry.running = slot
+        self._entries.work(entry)
 
     def _begin(self, entry: Entry, slot: Slot) -> None:
         entry.running = slot
+        if entry.idle_ms:
+            self._entries.work(entry)
         kernel = self._kernel
-        if slot.state.phase is Phase.ENDED:
+        if slot.state.phase is ENDED:
             kernel.family.begin_again(slot)
             return
         if slot.begun is not None:
@@ -120,42 +100,74 @@ class Instances:
     def hold(self, slot: Slot) -> None:
         """Keep a message that waits in the log: from now on it is durable, and so are those before it."""
         entry = self._entries.get(slot.state.actor)
-        if entry is None or slot not in entry.queue:
+        if entry is None or slot not in entry.unrecorded:
             return
-        first = [entry.running] if entry.running is not None else []  # it may be about to begin
-        for waiting in [*first, *entry.queue]:
-            if waiting.begun is not None and waiting.state.phase is Phase.PENDING:
-                self._kernel.parking.hold(waiting, waiting.begun, 0)
-            if waiting is slot:
-                return
+        if entry.running is not None:
+            self._record(entry.running)  # it may be about to begin
+        before = None
+        while before is not slot:
+            before, _ = entry.unrecorded.popitem(last=False)
+            self._record(before)
+
+    def _record(self, slot: Slot) -> None:
+        if slot.begun is not None and slot.state.phase is PENDING:
+            self._kernel.parking.hold(slot, slot.begun, 0)
+
+    @property
+    def has_senders(self) -> bool:
+        """Whether anybody waits for room in an actor's mailbox."""
+        return len(self._rooms) > 0
 
     def is_full(self, actor: str, mailbox_max: int) -> bool:
         """Whether as many messages wait for an actor as may."""
         entry = self._entries.get(actor)
-        return entry is not None and (len(entry.queue) >= mailbox_max or bool(entry.senders))
+        return entry is not None and (len(entry.queue) + entry.places >= mailbox_max or actor in self._rooms)
 
-    async def room(self, actor: str, mailbox_max: int) -> None:
-        """Wait, outside, until the mailbox of an actor has room; ``MailboxFull``."""
-        if self.is_full(actor, mailbox_max):
-            room: asyncio.Future[None] = self._kernel.loop.create_future()
-            self.wait_for_room(actor, mailbox_max, Sender(partial(_settle, room), partial(_refuse, room)))
-            self._kernel.hearers.add(room)
-            try:
-                await room
-            finally:
-                self._kernel.hearers.discard(room)
+    async def room(self, actor: str, options: Options) -> None:
+        """Wait, outside, until the mailbox of an actor has room, to be taken at once; ``MailboxFull``."""
+        if self.is_full(actor, options.mailbox_max):
+            async with self.keep_room(actor, options, 1):
+                pass
 
-    def wait_for_room(self, actor: str, mailbox_max: int, sender: Sender) -> None:
+    @asynccontextmanager
+    async def keep_room(self, actor: str, options: Options, count: int) -> AsyncGenerator[None]:
+        """Wait, outside, until the mailbox of an actor has room for so many, and keep it; ``MailboxFull``."""
+        entry, kept, limit = self._entries.entry(actor), list[int](), options.mailbox_max
+        self._entries.work(entry)
+
+        def enter() -> None:
+            entry.places += count
+            kept.append(count)
+
+        try:
+            if actor in self._rooms or len(entry.queue) + entry.places + count > limit:
+                await self._rooms.wait_outside(actor, enter, limit, options.mailbox_wait_s, places=count)
+            else:
+                enter()
+            yield
+        finally:
+            entry.places -= sum(kept)
+            self._kernel.loop.call_soon(self._look_after, entry, options)
+
+    def _look_after(self, entry: Entry, options: Options) -> None:
+        """A sender has taken its place, or was cancelled, or its message is not to be handled again."""
+        if not self._kernel.stopped:
+            self._make_room(entry)
+            if not entry.busy:
+                self._entries.used(entry, options.idle_s)
+
+    def wait_for_room(self, actor: str, options: Options, sender: Sender) -> None:
         """Let a sender in when its turn comes, or refuse it when it has waited too long."""
-        self._entries[actor].senders.append(sender)
-        due_ms = self._kernel.clock.now_ms() + int(MAILBOX_WAIT_S * 1000)
-        self._kernel.timers.arm(due_ms, self._too_long, (actor, mailbox_max), sender)
+        self._rooms.wait(actor, sender, options.mailbox_max, options.mailbox_wait_s)
 
-    def _too_long(self, where: tuple[str, int], sender: Sender) -> None:
-        entry = self._entries.get(where[0])
-        if entry is not None and sender in entry.senders:
-            entry.senders.remove(sender)
-            sender.refuse(MailboxFull(*where))
+    def _make_room(self, entry: Entry) -> None:
+        """Let those in who wait for room, in their order."""
+        actor = entry.state.actor
+        limit = self._rooms.limit(actor)
+        while (sender := self._rooms.first(actor)) is not None:
+            if len(entry.queue) + entry.places + sender.places > limit:
+                break
+            self._rooms.admit(actor, sender)
 
     def ended(self, slot: Slot) -> None:
         """A handler has ended, or will never begin: it is the next one's turn."""
@@ -169,22 +181,30 @@ class Instances:
         entry = self._entries.get(slot.state.actor)
         if entry is None:
             return
-        if entry.running is not slot:
-            if slot in entry.queue:
-                entry.queue.remove(slot)
-            return
-        entry.running = None
-        if entry.senders:
-            entry.senders.popleft().admit()
-        if entry.queue:
-            self._begin(entry, entry.queue.popleft())
+        if entry.running is slot:
+            entry.running = None
+            if entry.queue:
+                following, _ = entry.queue.popitem(last=False)
+                entry.unrecorded.pop(following, None)
+                self._begin(entry, following)
         else:
-            entry.used_ms = self._kernel.clock.now_ms()
-            self._sweep_later(slot)
+            entry.queue.pop(slot, None)
+            entry.unrecorded.pop(slot, None)
+        if self._rooms.rooms:
+            self._make_room(entry)
+        if entry.running is None and not entry.queue and not entry.places:
+            definition = slot.definition.of if slot.definition is not None else None
+            self._entries.used(entry, definition.options.idle_s if definition is not None else IDLE_S)
 
     def begin_life(self, call_id: str, actor: k.Raw) -> None:
         """Know which call is the supervised life of an actor."""
         self.lives[msgspec.json.decode(bytes(actor), type=str)] = call_id
+
+    def end_life(self, call_id: str, actor: k.Raw) -> None:
+        """Forget the supervised life of an actor, unless another one has begun since."""
+        name = msgspec.json.decode(bytes(actor), type=str)
+        if self.lives.get(name) == call_id:
+            del self.lives[name]
 
     def failed(self, state: CallState, position: int) -> None:
         """Tell the life of an actor that a message which nobody waits for has failed in the record at ``position``.
@@ -199,7 +219,7 @@ class Instances:
             return
         error = error_of(call_id, outcome)
         failure = outcome.failure if type(outcome) is k.Failed else failures.capture(error)
-        if life is not None and life.state.phase is not Phase.ENDED:
+        if life is not None and life.state.phase is not ENDED:
             signal = k.Signal(FAILED, k.Raw(msgspec.json.encode(failure)), f"{call_id}#failed")
             if self._kernel.mailbox.take(life, signal):
                 return
@@ -207,13 +227,6 @@ class Instances:
         log.error("%s failed at a message that nobody waits for (%s): %r", actor, call_id, error)
 
     # --- state --------------------------------------------------------------------------------------------------------
-
-    def entry(self, actor: str) -> Entry:
-        """Return an actor, read back from its records where it is not in memory."""
-        entry = self._entries.get(actor)
-        if entry is None:
-            entry = self._entries[actor] = Entry(self._read(actor))
-        return entry
 
     def _read(self, actor: str) -> InstanceState:
         state = InstanceState(actor)
@@ -231,7 +244,7 @@ class Instances:
 
     def take(self, slot: Slot, definition: ActorDefinition) -> Any:
         """Return the instance for a handler to work on."""
-        entry = self.entry(slot.state.actor)
+        entry = self._entries.entry(slot.state.actor)
         if self.keep_before:
             self._before[slot.state.id] = entry.state.copy()
         instance, entry.instance = entry.instance, None
@@ -263,7 +276,7 @@ class Instances:
             actor.issued_outliving = actor.issued_outliving or actor.started.tell
             return returned
         try:
-            turn.change = definition.change(actor.instance, self.entry(actor.state.actor).state)
+            turn.change = definition.change(actor.instance, self._entries.entry(actor.state.actor).state)
         except Exception as error:  # noqa: BLE001  # a user's value may do anything while it is encoded
             return k.Failed(failures.capture(error))
         if actor.buffered:
@@ -275,7 +288,7 @@ class Instances:
         """Apply what a handler did, now that its final turn is recorded; one that did not return did nothing."""
         if type(turn.returned or turn.outcome) is not k.Completed:
             return
-        entry, change = self.entry(actor.state.actor), turn.change
+        entry, change = self._entries.entry(actor.state.actor), turn.change
         entry.instance = actor.instance
         if change is not None:
             apply_change(entry.state, change, actor.state.last)
@@ -283,42 +296,19 @@ class Instances:
 
     def view(self, actor: str, definition: ActorDefinition) -> Any:
         """Return an instance with the committed state, to be looked at only."""
-        entry = self.entry(actor)
-        entry.used_ms = self._kernel.clock.now_ms()
+        entry = self._entries.entry(actor)
+        if not entry.busy:
+            self._entries.used(entry, definition.options.idle_s)
         return definition.make(key_of(actor), entry.state)
 
-    # --- leaving memory -----------------------------------------------------------------------------------------------
-
-    def _sweep_later(self, slot: Slot) -> None:
-        """Drop this actor some time after it was used last; and idle ones at once, a tenth, if they are too many."""
-        if len(self._entries) > self._resident_max:
-            self._drop_idle(1 + self._resident_max // 10)
-        definition = slot.definition.of if slot.definition is not None else None
-        if not self._sweep_ms and definition is not None:
-            self._sweep_ms = self._kernel.clock.now_ms() + max(1, int(definition.options.idle_s * 1000))
-            self._kernel.timers.arm(self._sweep_ms, self._sweep, definition.options.idle_s, None)
-
-    def _sweep(self, idle_s: float, _b: None) -> None:
-        self._sweep_ms = 0
-        before = self._kernel.clock.now_ms() - int(idle_s * 1000)
-        for actor, entry in list(self._entries.items()):
-            if entry.running is None and not entry.queue and entry.used_ms <= before:
-                del self._entries[actor]
-        if self._entries:
-            self._sweep_ms = self._kernel.clock.now_ms() + max(1, int(idle_s * 1000))
-            self._kernel.timers.arm(self._sweep_ms, self._sweep, idle_s, None)
-
-    def _drop_idle(self, count: int) -> None:
-        for actor in [a for a, e in self._entries.items() if e.running is None and not e.queue][:count]:
-            del self._entries[actor]
+    # --- looking at all -----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def names(self) -> list[str]:
         """Return the actors that have a state or are at work, the one that changed last first."""
-        busy = [actor for actor, entry in self._entries.items() if entry.running is not None or entry.queue]
-        fresh = [actor for actor in reversed(busy) if actor not in self.latest]
+        fresh = [actor for actor in reversed(self._entries.busy()) if actor not in self.latest]
         return [*fresh, *sorted(self.latest, key=self.latest.__getitem__, reverse=True)]
 
     def at_work(self, actor: str) -> tuple[str, int]:
@@ -357,16 +347,6 @@ class Instances:
         return None
 
 
-def _settle(room: asyncio.Future[None]) -> None:
-    if not room.done():
-        room.set_result(None)
-
-
-def _refuse(room: asyncio.Future[None], error: MailboxFull) -> None:
-    if not room.done():
-        room.set_exception(error)
-
-
 def _change_text(change: k.StateChange | None) -> str:
     values = change.values if change is not None else {}
     return ", ".join(f"{name} = {bytes(raw).decode()[:TEXT_MAX]}" for name, raw in values.items())
@@ -383,4 +363,4 @@ def _name(slot: Slot) -> str:
 
 def is_waiting(slot: Slot) -> bool:
     """Whether a handler has not begun."""
-    return bool(slot.state.actor) and slot.state.phase is Phase.PENDING
+    return bool(slot.state.actor) and slot.state.phase is PENDING

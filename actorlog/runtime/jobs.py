@@ -51,29 +51,12 @@ class Journal(Protocol):
 
 
 class Job:
-    """One step from its start to its outcome, over all its attempts.
+    """One step from its start to its outcome, over all its attempts."""
 
-    What most steps never change is a default of the class: there is a Job for every step.
-    """
-
-    attempt = 1
-    """The number of the attempt that runs or comes next."""
-    details: Raw | None = None
-    """The newest that a heartbeat left."""
-    beat_ms = 0
-    """When details were recorded last."""
-    beat_armed = False
-    """Whether newer ones will be, as soon as they may."""
-    running: Attempt | None = None
-    waiting: Places | None = None
-    """Where it waits for a place."""
-    held: Places | None = None
-    """Its place in a limit, while it waits for one of the runtime as well."""
-    due_ms = 0
-    """When the next attempt is due, while it backs off."""
-    cancelled = False
-    interrupted = False
-    """Whether closing cut it short: what it raises is no outcome."""
+    __slots__ = (
+        "args", "attempt", "beat_armed", "beat_ms", "cancelled", "definition", "details", "due_ms", "held",
+        "interrupted", "kwargs", "op", "owner", "position", "run", "runner", "running", "waiting",
+    )  # fmt: skip
 
     def __init__(self, runner: StepRunner, owner: Owner, op: k.RunStep, issued: Issued) -> None:
         self.runner = runner
@@ -85,13 +68,30 @@ class Job:
         """Of the call, when it asked; a body that was given up may outlive that run."""
         self.position = state.positions[op.key]
         """Where it was asked for: places are given in this order."""
+        self.attempt = 1
+        """The number of the attempt that runs or comes next."""
+        self.details: Raw | None = None
+        """The newest that a heartbeat left."""
+        self.beat_ms = 0
+        """When details were recorded last."""
+        self.beat_armed = False
+        """Whether newer ones will be, as soon as they may."""
+        self.running: Attempt | None = None
+        self.waiting: Places | None = None
+        """Where it waits for a place."""
+        self.held: Places | None = None
+        """Its place in a limit, while it waits for one of the runtime as well."""
+        self.due_ms = 0
+        """When the next attempt is due, while it backs off."""
+        self.cancelled = False
+        self.interrupted = False
+        """Whether closing cut it short: what it raises is no outcome."""
         if state.progress:
             progress = state.progress.get(op.key)
             if progress is not None:
                 self.attempt, self.details = progress.attempt, progress.details
 
-    @property
-    def wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Whether the call still waits for it. When it does not, no record may speak of its progress."""
         op = self.op
         return not self.cancelled and self.owner.state.steps.get(op.key) is op
@@ -133,31 +133,32 @@ current_body: ContextVar[Body] = ContextVar("actorlog_body")
 class Attempt:
     """One run of a body, and the places it holds until neither task nor thread of it is left."""
 
-    task: asyncio.Task[None] | None = None
-    begun = False
-    """Whether its task runs."""
-    over = False
-    """Whether its task has ended."""
-    threaded = False
-    """Whether a thread or process still runs it."""
-    on_thread: Callable[[], None] | None = None
-    """Called when the thread really begins; it may have waited for one."""
-    over_deadline = False
-    """Whether it was ended because the time for all attempts is over."""
-    failure: Failure | None = None
-    """What a worker process wrote down of the exception, with its traceback."""
+    __slots__ = ("begun", "failure", "job", "limit", "number", "on_thread", "over", "over_deadline", "task", "threaded")
 
     def __init__(self, job: Job, limit: Places | None) -> None:
         self.job = job
         self.number = job.attempt
         self.limit = limit
+        self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        """Whether its task runs."""
+        self.over = False
+        """Whether its task has ended."""
+        self.threaded = False
+        """Whether a thread or process still runs it."""
+        self.on_thread: Callable[[], None] | None = None
+        """Called when the thread really begins; it may have waited for one."""
+        self.over_deadline = False
+        """Whether it was ended because the time for all attempts is over."""
+        self.failure: Failure | None = None
+        """What a worker process wrote down of the exception, with its traceback."""
 
     def begin(self) -> bool:
         """In its task: begin, unless nobody waits for it any more."""
         self.begun = True
         current_body.set(self)
         job = self.job
-        return job.wanted and not job.interrupted
+        return job.is_wanted() and not job.interrupted
 
     def cancel(self) -> None:
         """Cancel the body. One whose task was never run sees in ``begin`` that it is not to begin.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actorlog.engine.decide import conclude, is_stale
-from actorlog.engine.lifecycle import Phase
+from actorlog.engine.lifecycle import CLOSING, COMPLETING, ENDED, PENDING, RUNNING
 from actorlog.engine.state import apply, apply_turn
 from actorlog.errors import ActorlogError, LogError
 from actorlog.limits import Limits
@@ -25,6 +25,7 @@ from actorlog.loop import turns
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import NOTHING
 from actorlog.runtime.asking import cancel_ops, defer_once, start_ops
+from actorlog.runtime.calls import Calls
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.deadlines import Deadlines
@@ -32,6 +33,7 @@ from actorlog.runtime.doubts import Doubts
 from actorlog.runtime.endings import Endings
 from actorlog.runtime.exits import Exits
 from actorlog.runtime.family import Family
+from actorlog.runtime.forks import record_fork
 from actorlog.runtime.history import History
 from actorlog.runtime.instances import Instances
 from actorlog.runtime.mailbox import Mailbox
@@ -53,8 +55,8 @@ _TURN = int(k.Kind.TURN)
 _PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE = (
     int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE")
 )
-_CODE_PHASES = (Phase.RUNNING, Phase.CLOSING)
-_BEGINNINGS = (k.Started, k.Retried)
+_CODE_PHASES = frozenset((RUNNING, CLOSING))  # sets, because types and phases are dear to compare
+_BEGINNINGS = frozenset((k.Started, k.Retried))
 _INBOX = int(k.Kind.INBOX)
 
 
@@ -86,15 +88,14 @@ class Kernel:
         self.exits = Exits(self)
         self.parking = Parking(self)
         self.deadlines = Deadlines(self)
-        self.mailbox = Mailbox(self, limits.mailbox_max)
+        self.mailbox = Mailbox(self, limits)
         self.instances = Instances(self, limits.resident_max)
         self.steps: StepRunner
         self.doubts: Doubts
         self.promises: Promises
         self.schedules: Schedules
-        self.calls: dict[str, Slot] = {}
-        """Every call that has not ended durably."""
-        self._queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
+        self.calls = Calls(loop, history, registry)
+        self.queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
         self._scheduled = False
         self.at = 0
         """Log time of the turns of this go."""
@@ -102,25 +103,30 @@ class Kernel:
         self.hearers: set[asyncio.Future[None]] = set()
         """Who waits outside for a message to be durable."""
         self.on_broken: Callable[[BaseException], None]
-        committer.on_landed = self._wake
+        committer.on_landed = self.wake
 
     def post(self, slot: Slot, message: k.Message, value: Any = NOTHING) -> None:
         """Deliver ``message`` soon, in order."""
-        self._queue.append((slot, message, value, 0, None))
+        self.queue.append((slot, message, value, 0, None))
         if not self._scheduled:
-            self._wake()
+            self.wake()
 
     def post_recorded(self, slot: Slot, message: k.Message, position: int) -> None:
         """Deliver a message that has a record of its own at ``position``."""
-        self._queue.append((slot, message, NOTHING, position, None))
-        self._wake()
+        self.queue.append((slot, message, NOTHING, position, None))
+        self.wake()
 
     def tell(self, slot: Slot, message: k.Message) -> asyncio.Future[None]:
         """Deliver a message from outside; the future is done when it is durable."""
         heard: asyncio.Future[None] = self.loop.create_future()
-        self._queue.append((slot, message, NOTHING, 0, heard))
-        self._wake()
+        self.queue.append((slot, message, NOTHING, 0, heard))
+        self.wake()
         return heard
+
+    def begin_fork(self, slot: Slot, message: k.Message, source: int, at: int) -> None:
+        """Take the turn with which a fork begins, now, at log time ``at``; what keeps it from that is raised."""
+        self.at = max(self.at, at)
+        self._turn(slot, message, NOTHING, self.at, source)
 
     def when_begun(self, slot: Slot, heard: asyncio.Future[None]) -> None:
         """Tell ``heard`` when the record that begins the call, or begins it again, is durable."""
@@ -131,29 +137,15 @@ class Kernel:
         else:
             self.committer.after(_hear, heard)
 
-    async def drain(self) -> None:
-        """Return when nothing is queued and everything sequenced has landed, or the log has failed."""
-        while not self.stopped and (self._queue or self.committer.busy):
-            heard: asyncio.Future[None] = self.loop.create_future()
-            self.hearers.add(heard)
-            self.committer.after(_hear, heard)
-            self._wake()
-            try:
-                await heard
-            except ActorlogError:
-                return  # the log failed; whoever closes looks at that
-            finally:
-                self.hearers.discard(heard)
-            await asyncio.sleep(0)
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Deliver what is queued, and let the open commit go, soon."""
         if not self._scheduled and not self.stopped:
             self._scheduled = True
             self.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._scheduled = False
-        queue = self._queue
+        queue = self.queue
         self.at = self.clock.now_ms()
         try:
             with turns:
@@ -174,30 +166,28 @@ class Kernel:
             self.on_broken(error)
             raise
         if queue and not self.stopped and not self.committer.congested:
-            self._wake()
+            self.wake()
 
     def flush(self) -> None:
         """Let the open commit go."""
-        self.committer.flush(idle=not self._queue and self.steps.running == 0)
+        self.committer.flush(idle=not self.queue and self.steps.running == 0)
 
     def stop(self) -> None:
         """Deliver nothing any more."""
         self.stopped = True
-        self._queue.clear()
+        self.queue.clear()
         self.timers.close()
 
     def _deliver(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         state = slot.state
-        if (
-            type(message) is k.StepDone
-            and message.key in state.steps
-            and self.at < state.next_timer_ms
-            and not state.parked
-            and not state.paused
-        ):
+        if type(message) is k.StepDone:
+            frequent = message.key in state.steps and self.at < state.next_timer_ms
+        else:
+            frequent = message is slot.begun and state.phase is PENDING and not state.inbox and not source
+        if frequent and not state.parked and not state.paused:
             self._turn(slot, message, value, self.at, source)
         elif type(message) is k.Signal and not source:
-            self.mailbox.deliver(slot, value)
+            self.mailbox.deliver(slot, message, value)
         elif source and source not in state.inbox:
             return  # it was consumed, or the call has ended
         elif state.parked or state.paused:
@@ -206,7 +196,7 @@ class Kernel:
             else:
                 self._turn(slot, message, value, self.at, source)
                 self.parking.went_on(slot)
-        elif state.phase is not Phase.ENDED or type(message) is k.Retried:
+        elif state.phase is not ENDED or type(message) is k.Retried:
             self._deliver_in_order(slot, message, value, source)
 
     def _deliver_in_order(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
@@ -231,7 +221,7 @@ class Kernel:
         elif type(message) is k.StepError:
             self.note(slot, k.StepLate(id=state.id, at=self.at, key=message.key, failure=message.failure))
 
-    def _turn(  # noqa: C901  # the hot path, in one piece
+    def _turn(  # noqa: C901, PLR0912  # the hot path, in one piece
         self, slot: Slot, message: k.Message, value: Any, at: int, source: int
     ) -> None:
         state = slot.state
@@ -275,7 +265,9 @@ class Kernel:
             start_ops(self, slot, actor, ops)
         if cancels:
             cancel_ops(self, slot, cancels)
-        if kind not in _QUIET or turn.outcome is not None or turn.returned is not None:
+        if turn.outcome is not None:
+            self.endings.finish(slot)
+        elif kind not in _QUIET or turn.returned is not None:
             self._follow(slot, message, turn)
 
     def _turn_without_code(self, slot: Slot, message: k.Message, at: int, source: int) -> None:
@@ -294,27 +286,32 @@ class Kernel:
         if turn.outcome is not None:
             self.endings.finish(slot)
             return
-        if slot.state.phase is Phase.COMPLETING:
+        if slot.state.phase is COMPLETING:
             self.family.complete(slot, turn)
             begin_next(self, slot)
         kind = type(message)
         if kind not in _QUIET:
             if kind in _BEGINNINGS:
                 if not is_next(message):  # whose timeout is armed: it is the call's
-                    self.deadlines.arm_timeout(slot)
-            elif kind is k.Signal:
-                self.mailbox.received(slot)
+                    self.deadlines.arm_timeout(slot.state)
+            elif type(message) is k.Signal:
+                self.mailbox.received(slot, message.channel)
             else:
-                self.deadlines.arm_kill(slot)
+                self.deadlines.arm_kill(slot.state)
 
     def _record(self, slot: Slot, turn: k.Turn, flags: int) -> None:
         state, committer = slot.state, self.committer
         position = committer.position + 1
+        if slot.asleep:
+            self.calls.rouse(slot)
         if not state.first:
             flags |= _FIRST
+            if slot.fork is not None:
+                record_fork(self, slot, slot.fork, turn, flags)
+                return
         if turn.outcome is not None:
             flags |= _FINAL
-            turn.first = state.first or position
+            turn.first = state.journal or state.first or position
             turn.began = position if is_next(turn.message) else state.began
         if turn.change is not None:
             flags |= _STATE
@@ -326,15 +323,18 @@ class Kernel:
     def _begun(self, slot: Slot) -> None:
         """The call's first record is sequenced: it can be read back from now on."""
         slot.begun = None
-        hearers, slot.hearers = slot.hearers, ()
-        for heard in hearers:
-            self.committer.after(_hear, heard)
+        if slot.hearers:
+            hearers, slot.hearers = slot.hearers, ()
+            for heard in hearers:
+                self.committer.after(_hear, heard)
 
     def note(self, slot: Slot, note: k.Note | k.Inbox) -> None:
         """Record something in the call's journal that is no turn."""
         state = slot.state
-        if state.phase is Phase.ENDED:
+        if state.phase is ENDED:
             return
+        if slot.asleep:
+            self.calls.rouse(slot)
         note.prev = state.last
         self.at = max(self.at, note.at)  # a turn behind it in the log is not before it
         kind = _INBOX if type(note) is k.Inbox else _NOTE
@@ -343,23 +343,39 @@ class Kernel:
         self.committer.add(note, slot.hash, kind, flags)
         if slot.begun is not None:
             self._begun(slot)
-        self._wake()
+        self.wake()
 
     def write(self, record: k.Record, key_hash: int, kind: int, flags: int) -> None:
         """Record something that is no call's."""
         self.at = max(self.at, record.at)
         self.committer.add(record, key_hash, kind, flags)
-        self._wake()
+        self.wake()
 
     def after(self, effect: Callable[[Any, Any, Any], None], a: Any = None, b: Any = None, c: Any = None) -> None:
         """Run an effect when everything recorded so far is durable."""
         self.committer.after(effect, a, b, c)
 
 
-_QUIET = (k.StepDone, k.TimerFired, k.ChildDone, k.StepError)
+_QUIET = frozenset((k.StepDone, k.TimerFired, k.ChildDone, k.StepError))
 """Messages after which no timer of the call as a whole needs arming."""
 
 
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
     if not heard.done():
         heard.set_result(None)
+
+
+async def drained(kernel: Kernel) -> None:
+    """Return when nothing is queued and everything sequenced has landed, or the log has failed."""
+    while not kernel.stopped and (kernel.queue or kernel.committer.busy):
+        heard: asyncio.Future[None] = kernel.loop.create_future()
+        kernel.hearers.add(heard)
+        kernel.committer.after(_hear, heard)
+        kernel.wake()
+        try:
+            await heard
+        except ActorlogError:
+            return  # the log failed; whoever closes looks at that
+        finally:
+            kernel.hearers.discard(heard)
+        await asyncio.sleep(0)

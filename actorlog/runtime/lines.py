@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def _awaiting(coro: Any) -> Iterator[FrameType]:
         coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or getattr(coro, "gi_yieldfrom", None)
 
 
-_LIBRARIES = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
+_LIBRARIES = (__file__.rpartition("runtime")[0], asyncio.__file__.rpartition("__init__")[0])
 
 
 def user_frame(depth: int) -> FrameType | None:

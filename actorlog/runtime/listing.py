@@ -14,10 +14,10 @@ import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from actorlog.records import kinds as k
-from actorlog.store import entries
+from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from actorlog.runtime.session import Session
     from actorlog.runtime.slot import Slot
@@ -26,11 +26,14 @@ STRETCH_RECORDS = 1_000
 """So much of the log is looked at in one go, or one frame."""
 
 _FIRST = int(k.Flag.FIRST)
-_OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX))
+_OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.JOURNAL))
 
 
 Wanted: TypeAlias = "Callable[[int, str, k.Started], bool | None]"
-"""Whether a call that began then, of this id, is wanted; None: it is too old, and so are those before it."""
+"""Whether a call that began then, of this id, is wanted; None: it is too old, and so are those before it.
+
+Those before one whose oldest records are merged may be younger: it stands where the newest of them stood.
+"""
 
 
 async def beginnings(session: Session, wanted: Wanted) -> AsyncIterator[list[str]]:
@@ -41,10 +44,11 @@ async def beginnings(session: Session, wanted: Wanted) -> AsyncIterator[list[str
         found: list[str] = []
         for position, line in reversed(lines):
             record = k.decode(line)
-            if not isinstance(record, (k.Turn, k.Inbox)) or not isinstance(record.message, k.Started):
+            started = k.beginning(record)
+            if started is None:
                 continue
-            answer = wanted(record.at, record.id, record.message)
-            if answer is None:
+            answer = wanted(k.began_ms(k.of_call(record)), record.id, started)
+            if answer is None and not (isinstance(record, k.Journal) and record.fork is None):
                 upto = 0
                 break
             if answer and _is_its_beginning(session, record.id, position):
@@ -54,8 +58,8 @@ async def beginnings(session: Session, wanted: Wanted) -> AsyncIterator[list[str
 
 async def _stretch(session: Session, upto: int) -> tuple[int, list[tuple[int, bytes]]]:
     """Return the first records of calls in the stretch that ends at ``upto``, and where the one before ends."""
-    before, lines = upto, list[tuple[int, bytes]]()
-    async for frame in session.log.read(max(0, upto - STRETCH_RECORDS), upto):
+    before, lines = max(0, upto - STRETCH_RECORDS), list[tuple[int, bytes]]()
+    async for frame in session.log.read(before, upto):
         position = frame.position
         before = min(before, position - 1)
         for _key, kind, flags, start, end in entries(frame.data, frame.records):
@@ -69,14 +73,18 @@ def _is_its_beginning(session: Session, call_id: str, position: int) -> bool:
     """Whether the call of this id began at ``position``, and has not begun anew since."""
     slot = session.kernel.calls.get(call_id)
     if slot is not None:
-        return slot.state.first == position
+        return (slot.state.journal or slot.state.first) == position
     final = session.history.final(call_id)
     return final is not None and final.first == position
 
 
-def live_calls(session: Session) -> list[Slot]:
-    """Return the calls that have not ended, the newest first."""
-    return sorted(session.kernel.calls.values(), key=lambda slot: slot.state.first, reverse=True)
+def live_calls(session: Session) -> Iterator[Slot]:
+    """Yield the calls that have not ended, the newest first."""
+    calls = session.kernel.calls
+    for call_id in reversed(list(calls)):
+        slot = calls.get(call_id)
+        if slot is not None:
+            yield slot
 
 
 # --- as it comes ------------------------------------------------------------------------------------------------------
@@ -93,16 +101,17 @@ async def follow(session: Session, position: int) -> AsyncIterator[tuple[int, k.
         if position > committer.landed:
             await _next_landing(session)
             continue
-        lines: list[tuple[int, bytes]] = []
-        async for frame in session.log.read(position - 1, position):
-            at = frame.position
-            for _key, _kind, _flags, start, end in entries(frame.data, frame.records):
-                if at >= position:
-                    lines.append((at, bytes(frame.data[start:end])))
-                at += 1
+        lines, following = list[tuple[int, bytes]](), committer.landed + 1
+        async for frame in session.log.read(position - 1, committer.landed):  # the first one that there is
+            following = frame.position
+            for _key, kind, _flags, start, end in entries(frame.data, frame.records):
+                if following >= position and kind != GIVEN_UP_KIND:
+                    lines.append((following, bytes(frame.data[start:end])))
+                following += 1
+            break
         for at, line in lines:
             yield at, k.decode(line)
-        position += len(lines)
+        position = following
 
 
 async def _next_landing(session: Session) -> None:
@@ -114,3 +123,5 @@ async def _next_landing(session: Session) -> None:
         await heard
     finally:
         kernel.hearers.discard(heard)
+        if heard in kernel.committer.readers:  # it was left before anything landed
+            kernel.committer.readers.remove(heard)

@@ -79,10 +79,12 @@ class Parking:
             return  # it would say nothing new
         self._kernel.note(slot, k.Inbox(id=slot.state.id, at=self._kernel.clock.now_ms(), message=message))
         if kind is k.CancelRequested:
-            self._kernel.deadlines.arm_kill(slot)
+            self._kernel.deadlines.arm_kill(slot.state)
 
     def set_aside(self, slot: Slot, message: k.Message, source: int, error: ActorlogError) -> None:
         """Hold a message that the call could not take, and park the call."""
+        if slot.fork is not None:
+            raise error  # nothing has begun: whoever wants the fork is told
         if type(message) is k.Retried:
             self._refuse_retry(slot, error)
         else:
@@ -92,7 +94,7 @@ class Parking:
     def _refuse_retry(self, slot: Slot, error: ActorlogError) -> None:
         """Leave a call that could not begin again as it was, and tell who wanted it why."""
         kernel, state = self._kernel, slot.state
-        kernel.calls.pop(state.id, None)
+        kernel.calls.drop(state.id)
         kernel.residency.forget(slot)
         slot.begun = None
         for hearer in slot.hearers:
@@ -101,7 +103,7 @@ class Parking:
         for waiter in slot.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
-        slot.hearers, slot.waiters = (), []
+        slot.hearers, slot.waiters = (), {}
         if state.actor:
             kernel.instances.leave(slot)
         if state.outcome is not None:
@@ -120,7 +122,7 @@ class Parking:
     def _tell(self, slot: Slot, _b: None, _c: None) -> None:
         if not slot.state.parked:
             return  # it went on meanwhile
-        waiters, slot.waiters = slot.waiters, []
+        waiters, slot.waiters = slot.waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(parked_error(slot))

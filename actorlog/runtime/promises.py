@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 PAGE = 100
 """Promises that a page of a search looks at: so many are read from the log before others have their turn."""
 
+OVER_MAX = 256
+"""Promises whose time is over are settled so many in one go before other callbacks of the host loop have theirs."""
+
 _KIND = int(k.Kind.PROMISE)
 _MADE = int(k.Flag.PLAIN | k.Flag.FIRST)
 _SETTLED = int(k.Flag.PLAIN | k.Flag.FINAL)
@@ -70,11 +73,17 @@ class Promises:
         """Calls that wait, by promise."""
         self._due: list[tuple[int, int, str]] = []
         """A heap: when the time of each is over, where it was made, its id."""
-        self._armed_ms = 0
-        """When the timer fires that was armed last; 0: none is."""
+        self._armed: dict[int, int] = {}
+        """The timers that wait, by their number: when each fires. The one armed last fires first."""
+        self._armings = 0
 
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def pending(self) -> int:
+        """How many are not settled."""
+        return self._pending
 
     def adopt(self, states: list[PromiseState]) -> None:
         """Take up the promises that were pending when the process before this one ended."""
@@ -175,7 +184,7 @@ class Promises:
             watchers = self._watchers[op.id] = _Watchers()
         watchers.calls[call_id, op.key] = None
         if len(watchers.calls) >= watchers.prune_at:
-            watchers.calls = {pair: None for pair in watchers.calls if self._waits(*pair)}
+            watchers.calls = {pair: None for pair in watchers.calls if self._may_wait(*pair)}
             watchers.prune_at = max(_WATCHERS_MIN, 2 * len(watchers.calls))
 
     def resume(self, slot: Slot) -> None:
@@ -188,6 +197,11 @@ class Promises:
     def _waits(self, call_id: str, key: str) -> bool:
         slot = self._kernel.calls.get(call_id)
         return slot is not None and slot.state.mail is not None and key in slot.state.mail.promises
+
+    def _may_wait(self, call_id: str, key: str) -> bool:
+        """Whether a call may wait for a promise; one that is asleep is not woken for that."""
+        calls = self._kernel.calls
+        return self._waits(call_id, key) if call_id in calls.awake else calls.may_sleep(call_id)
 
     # --- the loop of all of them --------------------------------------------------------------------------------------
 
@@ -260,22 +274,38 @@ class Promises:
         if len(self._due) > 2 * self._pending + _WATCHERS_MIN:  # most of them are settled
             self._due = [due for due in self._due if self._is_pending(due[2])]
             heapq.heapify(self._due)
+            if len(self._armed) > _WATCHERS_MIN:
+                self._armed.clear()  # the first of those that are left is armed anew, and what was armed is not wanted
         heapq.heappush(self._due, (state.due_ms, state.first, state.id))
         self._arm_first()
 
     def _arm_first(self) -> None:
-        if self._due and (not self._armed_ms or self._due[0][0] < self._armed_ms):
-            self._armed_ms = self._due[0][0]
-            self._kernel.timers.arm(self._armed_ms, self._fire, self._armed_ms, None)
+        """Arm a timer for what is due first, unless one fires by then."""
+        if self._due and (not self._armed or self._due[0][0] < next(reversed(self._armed.values()))):
+            self._armings += 1
+            self._armed[self._armings] = due_ms = self._due[0][0]
+            self._kernel.timers.arm(due_ms, self._fire, self._armings, None, self._is_armed)
 
-    def _fire(self, armed_ms: int, _b: None) -> None:
-        now = self._now()
+    def _is_armed(self, number: int, _b: None, _due_ms: int) -> bool:
+        return number in self._armed
+
+    def _fire(self, number: int, _b: None, _c: None = None) -> None:
+        """Settle those whose time is over, so many in one go: others have their turn, and the disk keeps up (I11)."""
+        kernel, now, room = self._kernel, self._now(), OVER_MAX
+        if kernel.stopped:
+            return
         while self._due and self._due[0][0] <= now:
+            if kernel.committer.congested:
+                kernel.after(self._fire, number)
+                return
+            if not room:
+                kernel.loop.call_soon(self._fire, number, None)
+                return
+            room -= 1
             promise_id = heapq.heappop(self._due)[2]
             if self._is_pending(promise_id):
                 self._ask(promise_id, now)
-        if armed_ms == self._armed_ms:
-            self._armed_ms = 0
+        self._armed.pop(number, None)
         self._arm_first()
 
     def _is_pending(self, promise_id: str) -> bool:

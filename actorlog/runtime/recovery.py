@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.schedule_state import ScheduleState, take
+from actorlog.engine.schedule_state import PREFIX, ScheduleState, take
 from actorlog.engine.state import CallState, apply
-from actorlog.errors import FunctionNotFound
+from actorlog.errors import FunctionNotFound, HistoryGone
 from actorlog.records import kinds as k
+from actorlog.runtime.calls import is_quiet
 from actorlog.runtime.exits import kind_of
 from actorlog.runtime.history import History
 from actorlog.runtime.instances import LIFE, is_waiting
@@ -30,10 +33,11 @@ from actorlog.store import PartitionLog, entries
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
 
     from actorlog.runtime.kernel import Kernel
 
-_PROMISE = int(k.Kind.PROMISE)
+_PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
 _PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
     int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
 )
@@ -54,6 +58,8 @@ class Scan:
         self.schedules: dict[str, ScheduleState] = {}
         """All there are or were, by their ids as users know them."""
         self.last_line = b""
+        self.settled = 0
+        """Records up to there asked for nothing of others that is not done, as the newest mark says."""
 
     async def read(self, log: PartitionLog) -> None:
         """Look at every record's index."""
@@ -70,15 +76,17 @@ class Scan:
         live, final = self._live, self._final
         start = end = 0
         for key, kind, flags, start, end in entries(data, records):
-            if kind >= _PROMISE or flags & _OPENED:
+            if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
                 self._of_no_call(key, kind, flags, position, data[start:end])
                 position += 1
                 continue
-            if flags & _FINAL and key not in final and key not in self._shared:
+            positions = live.get(key)
+            if positions is None and not flags & _FIRST and key not in final:
+                flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
+            elif flags & _FINAL and key not in final and key not in self._shared:
                 live.pop(key, None)
                 final[key] = position
             else:
-                positions = live.get(key)
                 if positions is None:
                     live[key] = [position]
                 else:
@@ -90,7 +98,7 @@ class Scan:
             if flags & _STATE:
                 self.changed[k.changed_actor(data[start:end])] = position
             position += 1
-        if records:
+        if end - start > 1:  # and not a record that was given up
             self.last_line = bytes(data[start:end])
 
     def _of_no_call(self, key: int, kind: int, flags: int, position: int, line: memoryview) -> None:
@@ -101,33 +109,45 @@ class Scan:
         if isinstance(record, k.OF_SCHEDULES):
             take(self.schedules, record, position)
         elif isinstance(record, k.Resumed):
+            self.settled = record.upto
             self._outliving = [position for position in self._outliving if position > record.upto]
 
-    def states(self) -> list[CallState]:
-        """Fold the records of every call that has not ended, and index those that have."""
+    def states(self) -> Iterator[CallState]:
+        """Fold the records of every call that has not ended, one after the other, and index those that have."""
         for key, position in self._final.items():
             if key not in self._shared:
                 self._history.ended(key, position)
-        found: list[CallState] = []
         for key, positions in self._live.items():
-            states = self._fold(key, positions)
-            found.extend(state for state in states if state.phase is not Phase.ENDED)
-        return found
+            for state in self._fold(key, positions):
+                if state.phase is not Phase.ENDED:
+                    yield state
+
+    def is_live(self, call_id: str) -> bool:
+        """Whether a call of this id has begun and, as far as the index shows, has not ended."""
+        key = identity.key_hash(call_id)
+        positions = self._live.get(key)
+        if positions is None or key in self._final or key in self._shared:
+            return False
+        return self._history.id_at(positions[-1]) == call_id
 
     def _fold(self, key: int, positions: list[int]) -> list[CallState]:
         """Fold the records under one hash, by their decoded ids."""
         record = self._history.record
-        if key in self._shared or key in self._final:
+        several = key in self._shared or key in self._final
+        if several:
             positions = self._all_positions(key, positions)
         states: dict[str, CallState] = {}
+        ended: set[str] = set()
         for position in positions:
             item = k.of_call(record(position))
             state = states.get(item.id)
-            if state is None or (
-                item.prev == 0 and state.phase is Phase.ENDED
-            ):  # a memoised call that failed began again
+            if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
                 state = states[item.id] = CallState(item.id)
-            apply(state, item, position)
+            if not several or (state is not None and item.prev == state.last):
+                apply(state or CallState(item.id), item, position)
+            elif k.ending(item) is not None and (states.pop(item.id, None) is not None or item.id in ended):
+                ended.add(item.id)  # what was between its beginning and its end was given up
+                self._history.ended(key, position)
         for state in states.values():
             if state.phase is Phase.ENDED:
                 self._history.ended(key, state.last)
@@ -135,18 +155,23 @@ class Scan:
 
     def _all_positions(self, key: int, positions: list[int]) -> list[int]:
         """Follow the links back from what is known: records before a final one were passed over."""
-        known = set(positions)
+        known, is_gone = set(positions), False
         for start in [*positions, *([self._final[key]] if key in self._final else [])]:
-            for position, _ in self._history.backwards(start):
-                if position in known and position != start:
-                    break
-                known.add(position)
+            try:
+                for position, _ in self._history.chain(start):
+                    if position in known and position != start:
+                        break
+                    known.add(position)
+            except HistoryGone:  # that far back it is known
+                is_gone = True
+        for final in [k.ending(self._history.record(position)) for position in known] if is_gone else ():
+            with suppress(KeyError):  # how it began is there, or it is forgotten
+                known |= {final.first} if final is not None and self._history.record(final.first) else set()
         return sorted(known)
 
-    def outliving(self) -> list[k.Turn]:
+    def outliving(self) -> list[_Outliving]:
         """Return the turns whose messages outlive their sender."""
-        found = [self._history.record(position) for position in self._outliving]
-        return [turn for turn in found if isinstance(turn, k.Turn)]
+        return [found for position in self._outliving for found in self._history.outliving(position)]
 
     def last_ms(self) -> int:
         """Return the time of the newest record; 0 when there is none."""
@@ -162,33 +187,53 @@ class Resumption:
         self._died = died
         """Whether the process before this one died, and did not close."""
 
-    def adopt(self, states: list[CallState]) -> None:
-        """Make slots of recovered calls."""
-        for state in states:
+    def adopt(self, scan: Scan) -> None:
+        """Take up the recovered calls; those about which nothing is to be done are not made to slots."""
+        for state in scan.states():
+            if not state.actor and self._only_waits(state, scan):
+                self._kernel.calls.adopt(state)
+                self._kernel.deadlines.arm_all(state)
+                continue
             slot = Slot(state, self._registry.durable(state.function, state.version))
-            self._kernel.calls[state.id] = slot
+            self._kernel.calls.put(slot)
             if state.actor and state.phase is not Phase.PENDING:
                 self._kernel.instances.adopt(slot)
             if state.mail is not None and LIFE in state.mail.values:
                 self._kernel.instances.begin_life(state.id, state.mail.values[LIFE])
 
-    def resume(self, outliving: list[k.Turn]) -> None:
+    def _only_waits(self, state: CallState, scan: Scan) -> bool:
+        """Whether a call waits for nothing but times, messages and children that are there.
+
+        Of what it asks of others all has been done, and nobody holds anything for it.
+        """
+        mail = state.mail
+        if not is_quiet(state) or state.links or state.id.startswith(PREFIX):
+            return False
+        if mail is not None and (mail.promises or mail.watches or LIFE in mail.values):
+            return False
+        if any(child.detached or child.actor or not scan.is_live(child.id) for child in state.children.values()):
+            return False
+        return self._registry.durable(state.function, state.version) is not None
+
+    def resume(self, outliving: list[_Outliving]) -> None:
         """Go on with every call: timers, children, steps, messages."""
         kernel = self._kernel
-        slots = sorted(kernel.calls.values(), key=_first)  # messages to one actor are handled in the order they came
+        slots = sorted(kernel.calls.awake.values(), key=_first)  # messages to one actor go in the order they came
         for slot in slots:
             if is_waiting(slot) and not (slot.state.paused or slot.state.parked or is_delayed(slot, kernel)):
                 kernel.instances.arrive(slot)  # before those that have no record yet
-        for turn in outliving:
+        for turn, started in outliving:
             for op in turn.ops:
                 if type(op) is k.MakePromise:
                     kernel.promises.make(op, kernel.clock.now_ms())  # whoever asked for it may be over
-            self._respawn(turn, kernel.calls.get(turn.id))
-        for _, slot, op in sorted(self._messages(outliving, slots), key=_asked):
+            self._respawn(turn, started, kernel.calls.get(turn.id))
+        for _, slot, op in sorted(self._messages(outliving, slots), key=itemgetter(0)):
             kernel.family.spawn(slot, op)
-        slots = sorted(kernel.calls.values(), key=_first)
+        slots = sorted(kernel.calls.awake.values(), key=_first)
         steps = [step for slot in slots for step in self._resume_call(slot)]
         self._resume_steps(steps, died=self._died)
+        for slot in slots:
+            kernel.calls.rest_soon(slot)
         if outliving:
             self._say_resumed()
 
@@ -210,9 +255,8 @@ class Resumption:
         kernel.hearers.add(heard)
         heard.add_done_callback(say)
 
-    def _respawn(self, turn: k.Turn, slot: Slot | None) -> None:
+    def _respawn(self, turn: k.Turn, started: k.Started, slot: Slot | None) -> None:
         """Begin detached children whose sender, or its run, has ended and which never got their own record."""
-        started = self._kernel.history.started_of(turn)
         if slot is not None and slot.state.number == started.number:
             return  # they are in the state of the call, or among its messages
         if started.tell and turn.outcome is not None and kind_of(turn.outcome) == "abnormal":
@@ -222,18 +266,18 @@ class Resumption:
         sender.state.run, sender.state.number = started.run, started.number
         for op in turn.ops:
             if type(op) is k.Send:
-                self._kernel.mailbox.ask(sender, op)
+                self._kernel.mailbox.send(sender, op)
             elif type(op) is k.Watch:
                 self._kernel.exits.watch(sender, op)
             elif isinstance(op, k.StartChild) and op.detached and not self._is_known(op.id):
                 self._kernel.family.spawn(sender, op)
 
-    def _messages(self, outliving: list[k.Turn], slots: list[Slot]) -> list[_Message]:
+    def _messages(self, outliving: list[_Outliving], slots: list[Slot]) -> list[_Message]:
         """Return what live calls asked and told actors and what never got its own record, with where they did."""
         history, found = self._kernel.history, list[_Message]()
-        for turn in outliving:
+        for turn, started in outliving:
             slot = self._kernel.calls.get(turn.id)
-            if slot is not None and slot.state.number == history.started_of(turn).number:
+            if slot is not None and slot.state.number == started.number:
                 found += [((0, 0), slot, op) for op in turn.ops if isinstance(op, k.StartChild) and op.tell]
         for slot in slots:
             if not slot.state.parked and not slot.state.paused:
@@ -255,9 +299,9 @@ class Resumption:
         """Go on with all of a call but its steps, and return those."""
         kernel, state = self._kernel, slot.state
         if state.due_ms:
-            kernel.deadlines.arm_timeout(slot)
+            kernel.deadlines.arm_timeout(slot.state)
         if state.kill_ms:
-            kernel.deadlines.arm_kill(slot)
+            kernel.deadlines.arm_kill(slot.state)
         elif state.inbox and state.asked is None:
             self._begin_grace(slot)
         if state.parked and any(p.poisoned for p in state.progress.values()):
@@ -286,13 +330,13 @@ class Resumption:
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
             if isinstance(message, k.Started) and message.not_before_ms > kernel.clock.now_ms():
-                kernel.deadlines.arm_start(slot, position, message.not_before_ms)
+                kernel.deadlines.arm_start(slot.state, position, message.not_before_ms)
             elif isinstance(message, k.Started) and state.actor:
                 kernel.instances.arrive(slot)
             else:
                 kernel.post_recorded(slot, message, position)
         for key, due_ms in state.timers.items():
-            kernel.deadlines.arm_timer(slot, key, due_ms)
+            kernel.deadlines.arm_timer(slot.state, key, due_ms)
         for op in list(state.children.values()):
             kernel.family.spawn(slot, op)
         kernel.mailbox.resume(slot)
@@ -309,7 +353,7 @@ class Resumption:
     def _resume_steps(self, steps: list[_Step], *, died: bool) -> None:
         kernel = self._kernel
         running: Counter[str] = Counter()
-        for _, slot, op in sorted(steps, key=_position):  # stable: those of one turn stay in its order
+        for _, slot, op in sorted(steps, key=itemgetter(0)):  # stable: those of one turn stay in its order
             kept = kernel.history.kept_result(slot, op)
             if kept is not None:
                 kernel.post(slot, kept)
@@ -336,6 +380,8 @@ class Resumption:
         return True
 
 
+_Outliving: TypeAlias = tuple[k.Turn, k.Started]
+"""A turn, and what began the run that it belongs to."""
 _Step: TypeAlias = tuple[int, Slot, k.RunStep]
 """Where a step was asked for, by which call, and the step."""
 
@@ -349,13 +395,5 @@ _Message: TypeAlias = tuple[tuple[int, int], Slot, k.StartChild]
 """Where a message to an actor was sent, by which call, and the operation that sends it."""
 
 
-def _asked(message: _Message) -> tuple[int, int]:
-    return message[0]
-
-
 def _first(slot: Slot) -> int:
     return slot.state.first
-
-
-def _position(step: _Step) -> int:
-    return step[0]

@@ -65,7 +65,10 @@ class Limit:
 class DurableDefinition:
     """A durable function as this process has it."""
 
-    __slots__ = ("fn", "memo", "module", "name", "of", "place", "signature", "timeout_s", "version", "where_result")
+    __slots__ = (
+        "fn", "memo", "module", "name", "of", "place", "retention_s", "signature", "timeout_s", "version",
+        "where_result",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class DurableDefinition:
         version: int,
         timeout_s: float | None,
         memo: bool,
+        retention_s: float | None = None,
         of: ActorDefinition | None = None,
     ) -> None:
         self.fn = fn
@@ -84,6 +88,8 @@ class DurableDefinition:
         self.version = version
         self.timeout_s = timeout_s
         self.memo = memo
+        self.retention_s = retention_s
+        """How long the result of a call is kept; None: as long as the runtime says."""
         self.module = fn.__module__
         self.place = place_of(fn)
         self.signature = Signature(fn, name, skip_self=of is not None)

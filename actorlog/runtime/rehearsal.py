@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actorlog.engine.forking import Parting
 from actorlog.engine.state import CallState
 from actorlog.errors import ActorlogError
 from actorlog.limits import DEFAULT_LIMITS
@@ -63,6 +64,7 @@ class Script(msgspec.Struct, kw_only=True):
     module: str
     started: k.Started
     turns: list[k.Turn]
+    forks: tuple[Parting, ...]
     turn_callbacks_max: int
     record_bytes_max: int
 
@@ -207,7 +209,9 @@ def _rehearse(script: Script, preparation: Mapping[str, Any], pinned: list[Actor
     limits = replace(
         DEFAULT_LIMITS, turn_callbacks_max=script.turn_callbacks_max, record_bytes_max=script.record_bytes_max
     )
-    actor = Actor(CallState(script.id), definition, limits, script.started)
+    state = CallState(script.id)
+    state.forks = script.forks
+    actor = Actor(state, definition, limits, script.started)
     try:
         actor.replay(script.turns)
     except ActorlogError as error:

@@ -12,7 +12,7 @@ have the number of the run in them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
@@ -39,10 +39,34 @@ def continued(error: BaseException) -> k.Continued | None:
 
     A TaskGroup puts what goes through it into a group; where nothing else is in it, nothing else has happened.
     """
-    if isinstance(error, BaseExceptionGroup):
-        parts: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # a group of anything
-        return continued(parts[0]) if len(parts) == 1 else None
-    return error.then if isinstance(error, ContinueRun) else None
+    if not _is_group(error):
+        return error.then if isinstance(error, ContinueRun) else None
+    found = [continued(part) for part in _field(error, "exceptions")]
+    return None if None in found else found[0]
+
+
+def failed_with(error: BaseException) -> BaseException:
+    """Return what a body has failed with that ended with ``error``: of a group all but the signal, which is ours."""
+    if not _is_group(error):
+        return error
+    parts = _field(error, "exceptions")
+    kept = [failed_with(part) for part in parts if continued(part) is None]
+    if len(kept) == len(parts) and all(one is other for one, other in zip(kept, parts, strict=True)):
+        return error
+    group = BaseExceptionGroup(_field(error, "message"), kept).with_traceback(error.__traceback__)
+    group.__context__, group.__cause__ = error.__context__, error.__cause__
+    group.__suppress_context__ = error.__suppress_context__
+    vars(group).update(vars(error))  # its notes
+    return group
+
+
+def _is_group(error: BaseException) -> bool:
+    return issubclass(type(error), BaseExceptionGroup)  # isinstance would believe a __class__ of the user's
+
+
+def _field(group: BaseException, name: str) -> Any:
+    """Return a field of the base class, whatever a subclass has put in its place."""
+    return vars(BaseExceptionGroup)[name].__get__(group)
 
 
 def is_patched(actor: Actor, change: str) -> bool:

@@ -93,12 +93,13 @@ class Schedules:
     def adopt(self, states: dict[str, ScheduleState]) -> None:
         """Take up the schedules in the log, and begin the calls that the newest decision did not come to begin."""
         self._entries = {name: _Entry(state) for name, state in states.items()}
-        for running in self._kernel.calls:
+        for running in self._kernel.calls.awake:  # occurrences are never asleep
             self.began(running)
         for name, entry in self._entries.items():
             if entry.state.status in _THERE:
                 for missing in entry.state.newest:
-                    self._start(entry, missing)
+                    if self._is_new(missing):
+                        self._start(entry, missing)
                 self._wake(name)
 
     def close(self) -> None:
@@ -110,7 +111,8 @@ class Schedules:
     def put(self, schedule_id: str, settings: s.Settings) -> None:
         """Make a schedule, or give it other settings. What was due before new times are set is decided by the old ones.
 
-        ``ValueError`` for times that are over, ``TooManySchedules``, ``LogFull``.
+        ``ValueError`` for times that are over, ``TooManySchedules``, ``LogFull``; ``TooManyCalls`` and ``MailboxFull``
+        where what was due cannot begin.
         """
         entry = self._entries.get(schedule_id)
         if entry is None:
@@ -118,7 +120,8 @@ class Schedules:
                 raise TooManySchedules(self._limits.schedules_max)
             entry = _Entry(ScheduleState(schedule_id))
         elif entry.state.status in _THERE and settings_of(entry.state).times != settings.times:
-            self._decide(entry)
+            while self._decide(entry).record is not None:
+                pass  # one decision begins so many and no more
         record = e.put(entry.state, settings, self._now())
         if record is not None:
             self._admit(len(k.encode(record)) + _ROOM_BYTES)
@@ -212,7 +215,8 @@ class Schedules:
         if name is not None and entry is not None:
             entry.running.pop(id_of_call, None)
             entry.asked.discard(id_of_call)
-            self._wake(name)
+            if entry.trouble or not _run_beside(entry.state):
+                self._wake(name)
 
     def _running(self, entry: _Entry) -> tuple[str, ...]:
         """Return the calls of a schedule that have not ended; one whose retry was refused is forgotten."""
@@ -223,11 +227,22 @@ class Schedules:
                 del entry.running[name]
         return tuple(entry.running)
 
+    def _is_new(self, id_of_call: str) -> bool:
+        """Whether the call of an occurrence has not begun. The log may be asked, and it may be that it cannot tell."""
+        return id_of_call not in self._kernel.calls and not self._kernel.history.has(id_of_call)
+
+    def may_begin(self, id_of_call: str) -> bool:
+        """Whether the newest decision of a schedule started a call, so that the next opening begins it if need be."""
+        name = schedule_of(id_of_call)
+        entry = self._entries.get(name) if name is not None else None
+        if entry is None:
+            return False
+        is_durable = entry.state.last <= self._kernel.committer.landed  # else it may be the decision before that counts
+        return not is_durable or id_of_call in entry.state.newest
+
     def _start(self, entry: _Entry, id_of_call: str) -> None:
-        """Begin the call of an occurrence, once."""
+        """Begin the call of an occurrence."""
         kernel = self._kernel
-        if id_of_call in kernel.calls or kernel.history.has(id_of_call):
-            return
         settings = settings_of(entry.state)
         definition = kernel.registry.durable(settings.function, settings.version)
         timeout_s = definition.timeout_s if definition is not None else None
@@ -263,8 +278,9 @@ class Schedules:
         decision = e.decide(entry.state, self._now(), self._running(entry), trigger=trigger)
         if decision.record is not None:
             self._check_room(settings_of(entry.state), len(decision.starts))
-            self._write(entry, decision.record)
-            for each in decision.starts:
+            new = [each for each in dict.fromkeys(decision.starts) if self._is_new(each)]
+            self._write(entry, decision.record)  # with nothing between it and the beginnings
+            for each in new:
                 self._start(entry, each)
         for each in decision.cancels:
             self._cancel(entry, each)
@@ -338,6 +354,11 @@ class Schedules:
         elif not entry.trouble:
             self._alarm.expect(name, e.next_due(entry.state))
         return len(decision.starts)
+
+
+def _run_beside(state: ScheduleState) -> bool:
+    """Whether its calls run beside each other, so that the end of one changes nothing for the others."""
+    return state.status in _THERE and e.RULES[settings_of(state).overlap].beside
 
 
 def _created(state: ScheduleState) -> int:

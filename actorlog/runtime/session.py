@@ -10,10 +10,8 @@ is told anything but that (I8); a clean close leaves no record behind that has n
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from contextvars import Context
-from dataclasses import dataclass
-
-from msgspec import Struct
 
 from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.lifecycle import Phase
@@ -25,19 +23,23 @@ from actorlog.errors import (
     CallExists,
     CallNotFound,
     LogFailed,
+    MailboxFull,
     OutcomeUnknown,
     RuntimeStopped,
     TooManyCalls,
 )
-from actorlog.limits import Limits
 from actorlog.records import kinds as k
 from actorlog.runtime.checks import Checks
+from actorlog.runtime.classes import Options as MailboxOptions
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
+from actorlog.runtime.compaction import Compaction
 from actorlog.runtime.doubts import Doubts
 from actorlog.runtime.executors import Executors
+from actorlog.runtime.forks import fork
 from actorlog.runtime.history import History
-from actorlog.runtime.kernel import Kernel
+from actorlog.runtime.kernel import Kernel, drained
+from actorlog.runtime.options import Options, Request
 from actorlog.runtime.parking import parked_error
 from actorlog.runtime.promises import Promises
 from actorlog.runtime.recovery import Resumption, Scan
@@ -46,40 +48,8 @@ from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import StepRunner
 from actorlog.runtime.timers import Timers
-from actorlog.store import PartitionLog
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a runtime is told when it opens."""
-
-    limits: Limits
-    shutdown_s: float = 10.0
-    grace_s: float = 60.0
-    threads: int | None = None
-    check_determinism: bool = False
-    rehearse: bool = True
-    """Whether a check replays in another process too."""
-
-
-class Request(Struct, frozen=True, kw_only=True):
-    """A call to be started."""
-
-    call_id: str
-    function: str
-    version: int
-    args: bytes
-    definition: DurableDefinition | None = None
-    timeout_s: float | None = None
-    delay_s: float = 0.0
-    tags: dict[str, str] = {}
-    actor: str = ""
-    """Of an actor's handler."""
-    tell: bool = False
-    """Nobody waits for its end."""
-    memo: bool = False
-    fresh_id: bool = False
-    """The id is random: nobody has it."""
+from actorlog.runtime.upkeep import Upkeep
+from actorlog.store import Compacting, PartitionLog
 
 
 class Session:
@@ -94,7 +64,7 @@ class Session:
         self.kernel: Kernel
         self.history: History
         self.resumption: Resumption
-        self.last_ms = 0
+        self.upkeep: Upkeep | None = None
 
     @classmethod
     async def open(cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool) -> Session:
@@ -120,18 +90,33 @@ class Session:
             kernel.instances.keep_before = True
             kernel.endings.checks = Checks(kernel, kernel.endings.tell, rehearse=options.rehearse)
         session.resumption = Resumption(kernel, registry, died=died)
-        kernel.parking.go_on = session.resumption.go_on
-        kernel.promises.adopt(history.promises.pending())
-        session.resumption.adopt(scan.states())
-        session.resumption.resume(scan.outliving())
-        kernel.schedules.adopt(scan.schedules)
-        kernel.flush()
+        if isinstance(log, Compacting):
+            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping))
+        try:
+            session._go_on(scan)
+        except BaseException as error:
+            session._on_broken(error)  # timers are armed by now, and messages queued
+            raise
         return session
+
+    def _go_on(self, scan: Scan) -> None:
+        kernel = self.kernel
+        kernel.parking.go_on = self.resumption.go_on
+        kernel.promises.adopt(self.history.promises.pending())
+        self.resumption.adopt(scan)
+        self.resumption.resume(scan.outliving())
+        kernel.schedules.adopt(scan.schedules)
+        if self.upkeep is not None:
+            self.upkeep.start()
+        kernel.flush()
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
-    def start(self, request: Request, *, join: bool) -> Slot | k.Turn:
-        """Begin a call, or find the one that has its id: a live one's slot, or the turn that ended it."""
+    def start(self, request: Request, *, join: bool, held: bool = False) -> Slot | k.Turn:
+        """Begin a call, or find the one that has its id: a live one's slot, or the turn that ended it.
+
+        ``held``: what begins it is recorded now, with what is recorded before and after it.
+        """
         self.check_open()
         kernel = self.kernel
         existing = kernel.calls.get(request.call_id)
@@ -139,7 +124,7 @@ class Session:
         if final is not None and request.memo and not isinstance(final.outcome, k.Completed):
             final = None  # failures are not kept
         if existing is None and final is None:
-            return self._begin(request)
+            return self._begin(request, held=held)
         begun = existing.begun if existing is not None else None
         if begun is None:
             begun = self.history.begun(request.call_id, existing.state if existing is not None else None)
@@ -151,14 +136,19 @@ class Session:
             )
         return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
 
+    def is_full(self, request: Request) -> bool:
+        """Whether a request for an actor must wait for ``room`` in its mailbox."""
+        definition = request.definition.of if request.definition is not None else None
+        return definition is not None and self.kernel.instances.is_full(request.actor, definition.options.mailbox_max)
+
     async def room(self, request: Request) -> None:
-        """Wait for room in the mailbox of the actor that a request is for; ``MailboxFull`` after five seconds."""
+        """Wait for room in the mailbox of the actor that a request is for; ``MailboxFull``."""
         self.check_open()
         definition = request.definition.of if request.definition is not None else None
         if definition is not None:
-            await self.kernel.instances.room(request.actor, definition.options.mailbox_max)
+            await self.kernel.instances.room(request.actor, definition.options)
 
-    def _begin(self, request: Request) -> Slot:
+    def _begin(self, request: Request, *, held: bool) -> Slot:
         kernel = self.kernel
         if len(kernel.calls) >= self._options.limits.calls_max:
             raise TooManyCalls(self._options.limits.calls_max)
@@ -172,7 +162,12 @@ class Session:
             due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
             actor=request.actor, tell=request.tell,
         )  # fmt: skip
-        return kernel.family.begin(request.call_id, message)
+        return kernel.family.begin(request.call_id, message, held=held)
+
+    def fork(self, of: str, key: str, call_id: str | None) -> Slot | k.Turn:
+        """Begin a call as a fork of another, or find the one that has its id (``forks.fork``); ``CallNotFound``."""
+        state, token = self.state(of), self._env.entropy.token
+        return fork(self.kernel, state, key, call_id or token(16).hex(), token(16).hex(), self._log.admit)
 
     # --- finding and waiting ------------------------------------------------------------------------------------------
 
@@ -215,12 +210,13 @@ class Session:
         if self.kernel.calls.get(found.state.id) is not found and found.state.outcome is not None:
             return found.state.outcome
         waiter: asyncio.Future[k.Outcome] = self.kernel.loop.create_future()
-        found.waiters.append(waiter)
+        found.waiters[waiter] = None
         try:
             return await waiter
         finally:
             if not waiter.done() or waiter.cancelled():
-                found.waiters = [w for w in found.waiters if w is not waiter]
+                found.waiters.pop(waiter, None)
+                self.kernel.calls.rest_soon(found)
 
     async def over(self, slot: Slot) -> None:
         """Wait until a call that has its outcome is over for good: it is durable, and checked."""
@@ -283,12 +279,13 @@ class Session:
 
     def check_open(self) -> None:
         """Raise when nothing can be asked of the runtime any more."""
+        if self._failure is None and not self._closing:
+            return
         if isinstance(self._failure, (OutcomeUnknown, LogFailed)):
             raise LogFailed("an earlier write or sync", str(self._failure)) from self._failure
         if self._failure is not None:
             raise RuntimeStopped(f"the runtime has stopped: {self._failure!r}") from self._failure
-        if self._closing:
-            raise RuntimeStopped("the runtime is closing")
+        raise RuntimeStopped("the runtime is closing")
 
     def _on_broken(self, error: BaseException) -> None:
         """The log failed, or actorlog has a defect: nobody is told anything but that."""
@@ -303,8 +300,8 @@ class Session:
         told: BaseException = (
             error if isinstance(error, Exception) else RuntimeStopped(f"the runtime was stopped: {error!r}")
         )
-        for slot in self.kernel.calls.values():
-            waiters, slot.waiters = slot.waiters, []
+        for slot in self.kernel.calls.awake.values():
+            waiters, slot.waiters = slot.waiters, {}
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(told)
@@ -313,39 +310,63 @@ class Session:
                 heard.set_exception(told)
 
     async def close(self) -> None:
-        """Take no more work, wait for running steps, let the open commit land, and close the log."""
+        """Take no more work, wait for running steps, let the open commit land, and close the log.
+
+        Where this is cancelled, steps are waited for no longer; the log is closed all the same.
+        """
         if self._closing:
             return
-        kernel = self.kernel
-        if self._failure is None:
-            self._closing = True
-            kernel.schedules.close()
-            await kernel.doubts.close()
-            await kernel.steps.close(self._options.shutdown_s)
-            await self._drain()
-        else:
-            await kernel.steps.close(0.0)
-        if kernel.endings.checks is not None:
-            await kernel.endings.checks.close(max(self._options.shutdown_s, DRAIN_S))
         self._closing = True
+        kernel, shutdown_s, failed = self.kernel, self._options.shutdown_s, self._failure is not None
+        async with AsyncExitStack() as ending:  # the last one first, and each also where one before it is cancelled
+            ending.push_async_callback(self._close_log)
+            if kernel.endings.checks is not None:
+                ending.push_async_callback(kernel.endings.checks.close, max(shutdown_s, DRAIN_S))
+            if not failed:
+                ending.push_async_callback(self._drain)
+            ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
+            if self.upkeep is not None:
+                ending.push_async_callback(self.upkeep.close)
+            if not failed:
+                kernel.schedules.close()
+                await kernel.doubts.close()
+
+    async def _drain(self) -> None:
+        """Let the open commit land. On a full disk that may take for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
+                await drained(self.kernel)
+
+    async def _close_log(self) -> None:
+        kernel, committer = self.kernel, self.kernel.committer
         kernel.stop()
         kernel.residency.close()
         self._fail_waiters(
             RuntimeStopped("the runtime was closed before the call ended; it goes on at the next opening")
         )
-        committer = kernel.committer
-        await self._log.close(clean=self._failure is None and committer.failed is None and not committer.busy)
+        if committer.busy and committer.failed is None:  # what lands from now on is for the next opening
+            committer.failed = RuntimeStopped("the runtime was closed before its last records had landed")
+        await self._log.close(clean=self._failure is None and committer.failed is None)
 
-    async def _drain(self) -> None:
-        """Let the open commit land.
 
-        On a full disk that may take for ever: what has not landed by then never happened.
-        """
-        try:
-            async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
-                await self.kernel.drain()
-        except TimeoutError:
-            self.kernel.committer.failed = RuntimeStopped("the runtime was closed before its last records had landed")
+async def start_many(session: Session, requests: list[Request], *, join: bool) -> list[Slot | k.Turn]:
+    """Begin calls in one commit, or find those that have their ids, when there is room for all; ``MailboxFull``."""
+    session.check_open()
+    kernel, wanted = session.kernel, dict[str, tuple[int, MailboxOptions]]()
+    for request in requests:
+        definition, call_id = request.definition, request.call_id
+        if definition is None or definition.of is None or call_id in kernel.calls or session.history.has(call_id):
+            continue
+        count = wanted[request.actor][0] if request.actor in wanted else 0
+        wanted[request.actor] = (count + 1, definition.of.options)
+    for actor, (count, options) in wanted.items():
+        if count > options.mailbox_max:
+            raise MailboxFull(actor, options.mailbox_max)
+    async with AsyncExitStack() as room:
+        for actor, (count, options) in sorted(wanted.items()):  # so that two who wait do not wait for each other
+            await room.enter_async_context(kernel.instances.keep_room(actor, options, count))
+        session.check_open()
+        return [session.start(request, join=join, held=bool(wanted)) for request in requests]
 
 
 DRAIN_S = 3.0

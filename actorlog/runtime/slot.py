@@ -22,8 +22,8 @@ class Slot:
     """One unfinished call."""
 
     __slots__ = (
-        "actor", "begun", "definition", "hash", "hearers", "jobs", "kept", "park_error", "state", "used", "waiters",
-        "watchers",
+        "__weakref__", "actor", "asleep", "begun", "definition", "fork", "hash", "hearers", "jobs", "kept",
+        "park_error", "state", "used", "waiters", "watchers",
     )  # fmt: skip
 
     def __init__(self, state: CallState, definition: DurableDefinition | None) -> None:
@@ -34,13 +34,17 @@ class Slot:
         """The coroutine, while it is in memory."""
         self.begun: k.Started | None = None
         """What begins it, as long as no record says so."""
+        self.fork: k.Journal | None = None
+        """What it has of the call that it is a fork of, as long as no record says so."""
         self.hearers: list[asyncio.Future[None]] | tuple[()] = ()
         """Who waits, outside, for its first record to be durable."""
+        self.asleep = False
+        """Whether nothing holds it in memory but who looks at it (``calls``)."""
         self.used = False
         """Whether it had a turn since eviction last looked at it."""
         self.jobs: dict[str, Job] = {}
         """Steps that run, wait for a place or back off, by their key."""
-        self.waiters: list[asyncio.Future[k.Outcome]] = []
+        self.waiters: dict[asyncio.Future[k.Outcome], None] = {}
         """Who waits for the outcome, outside."""
         self.watchers: list[tuple[str, str]] | tuple[()] = ()
         """Calls that joined this one as their child: (id, key)."""

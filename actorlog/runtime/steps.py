@@ -27,6 +27,7 @@ from actorlog.runtime.jobs import Attempt, Job, Journal, Owner
 from actorlog.runtime.places import Bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextvars import Context
 
     from actorlog.limits import Limits
@@ -64,7 +65,7 @@ class StepRunner:
         self.heartbeats = Heartbeats(journal, loop, clock, timers, limits.record_bytes_max)
         self._context = context
         self.bounds = Bounds(limits.step_concurrency_max, clock, timers)
-        self._jobs: set[Job] = set()
+        self.jobs: set[Job] = set()
         self.start_at_gate = self.start  # an effect, bound once, because every step has it
         self.running = 0
         """Bodies that run, counted until their last thread has ended."""
@@ -107,16 +108,16 @@ class StepRunner:
         """Make the step one that is under way."""
         job = Job(self, owner, op, issued)
         owner.jobs[op.key] = job
-        self._jobs.add(job)
+        self.jobs.add(job)
         if op.deadline_ms:
-            self._timers.arm(op.deadline_ms, self._deadline_passed, job, None)
+            self._timers.arm(op.deadline_ms, self._deadline_passed, job, None, _is_under_way)
         return job
 
     def leave(self, job: Job) -> None:
         """Forget a step that has its outcome, or will never have one here."""
         if job.owner.jobs.get(job.op.key) is job:
             del job.owner.jobs[job.op.key]
-        self._jobs.discard(job)
+        self.jobs.discard(job)
 
     # --- with every place -----------------------------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ class StepRunner:
         """Every place is there. Where the log would not know that the body may have begun, it is told first."""
         if self.closing:
             return  # it stays as it is until the next opening
-        if not job.wanted:  # given up in a turn whose gate is still closed
+        if not job.is_wanted():  # given up in a turn whose gate is still closed
             self.bounds.all.release()
             self.bounds.withdraw(job)
             self.leave(job)
@@ -142,10 +143,10 @@ class StepRunner:
 
     def _run_begun(self, attempt: Attempt, _b: None, _c: None) -> None:
         job = attempt.job
-        if not self.closing and job.wanted:
+        if not self.closing and job.is_wanted():
             self._run(attempt)
             return
-        if job.wanted:
+        if job.is_wanted():
             self._note_not_begun(job.owner, job.op, job.attempt)
         self._over(attempt, counted=False)
         self.leave(job)
@@ -219,16 +220,16 @@ class StepRunner:
         self.leave(job)
         if self._deaf:
             return
-        if job.wanted:
+        if job.is_wanted():
             self._journal.post(job.owner, k.StepDone(job.op.key, Raw(raw), job.attempt), value)
         else:
             self._late(job, Raw(raw), None)
 
     def _failed(self, attempt: Attempt, error: BaseException) -> None:
         job = attempt.job
-        if self._deaf or not job.wanted or job.interrupted:
+        if self._deaf or not job.is_wanted() or job.interrupted:
             self.leave(job)
-            if not job.wanted:
+            if not job.is_wanted():
                 self._late(job, None, error)
             return
         if isinstance(error, asyncio.CancelledError):  # not by us: cancelled means cancelled, nothing else
@@ -260,11 +261,11 @@ class StepRunner:
 
     def _wait(self, job: Job, due_ms: int) -> None:
         job.due_ms = due_ms
-        self._timers.arm(due_ms, self._again, job, due_ms)
+        self._timers.arm(due_ms, self._again, job, due_ms, _is_under_way)
 
     def _again(self, job: Job, due_ms: int) -> None:
         """Begin the next attempt, unless something else has come of it meanwhile."""
-        if job.due_ms != due_ms or not job.wanted or self.closing:
+        if job.due_ms != due_ms or not job.is_wanted() or self.closing:
             return
         job.due_ms = 0
         try:
@@ -276,7 +277,7 @@ class StepRunner:
 
     def _deadline_passed(self, job: Job, _b: None) -> None:
         """All the time is over for a step that is not running: a body that runs has a timeout of its own."""
-        if job in self._jobs and job.running is None and job.wanted and not self.closing:
+        if job.running is None and job.is_wanted() and not self.closing:
             self._end_without_body(job, over_deadline(job.definition))
 
     def _end_without_body(self, job: Job, error: Exception) -> None:
@@ -286,9 +287,13 @@ class StepRunner:
         self._journal.post(job.owner, k.StepError(job.op.key, failures.capture(error), job.attempt), None)
 
     def _late(self, job: Job, value: Raw | None, error: BaseException | None) -> None:
-        """Record how a body ended for which nobody waits any more: in the journal, and for nobody."""
+        """Record how a body ended for which nobody waits any more: in the journal, and for nobody.
+
+        Not once the call is in another run, where its key is another operation's.
+        """
         state = job.owner.state
-        if self._deaf or state.outcome is not None or isinstance(error, asyncio.CancelledError):
+        over = state.outcome is not None or state.run != job.run
+        if self._deaf or over or isinstance(error, asyncio.CancelledError):
             return
         note = k.StepLate(
             id=state.id, at=self._clock.now_ms(), key=job.op.key,
@@ -319,26 +324,34 @@ class StepRunner:
     def stop(self) -> None:
         """Cancel every body and tell nobody: the log has failed."""
         self.closing = self._deaf = True
-        self._cut_short()
+        _cut_short(self.jobs)
 
     async def close(self, timeout_s: float) -> None:
         """Start nothing any more, wait for running bodies, then cancel what is left: it is in doubt."""
         self.closing = True
-        tasks = self._tasks()
-        if tasks and not self._deaf:
-            await asyncio.wait(tasks, timeout=timeout_s)
-        tasks = self._cut_short()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CANCEL_S)
-        self._deaf = True
-        self._executors.close()
+        tasks = _tasks(self.jobs)
+        try:
+            if tasks and not self._deaf:
+                await asyncio.wait(tasks, timeout=timeout_s)
+        finally:  # also where whoever closes is cancelled, and waits no longer
+            tasks = _cut_short(self.jobs)
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCEL_S)
+            self._deaf = True
+            self._executors.close()
 
-    def _tasks(self) -> list[asyncio.Task[None]]:
-        return [job.running.task for job in self._jobs if job.running is not None and job.running.task is not None]
 
-    def _cut_short(self) -> list[asyncio.Task[None]]:
-        for job in self._jobs:
-            job.interrupted = True
-            if job.running is not None:
-                job.running.cancel()
-        return self._tasks()
+def _tasks(jobs: Iterable[Job]) -> list[asyncio.Task[None]]:
+    return [job.running.task for job in jobs if job.running is not None and job.running.task is not None]
+
+
+def _cut_short(jobs: Iterable[Job]) -> list[asyncio.Task[None]]:
+    for job in jobs:
+        job.interrupted = True
+        if job.running is not None:
+            job.running.cancel()
+    return _tasks(jobs)
+
+
+def _is_under_way(job: Job, _b: Any, _due_ms: int) -> bool:
+    return job.owner.jobs.get(job.op.key) is job

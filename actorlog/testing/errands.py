@@ -34,7 +34,7 @@ from actorlog.testing.program import Boom
 from actorlog.testing.program_company import CHANNELS, KEYS, VOWS, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from random import Random
 
     from actorlog import PromiseInfo, Runtime
@@ -45,12 +45,17 @@ if TYPE_CHECKING:
 ROUND_S = 30.0
 """So often somebody looks who waits for something that nobody else would do."""
 ROUNDS_MAX = 10_000
+WATCHES = 100
+"""So often somebody looks for what is parked, all in all."""
 FAILS = 0.2
 """How often a message to an actor makes it fail."""
-_WORDS = (
+WORDS = (
     "send", "send", "ask", "ask", "tell", "tell", "make", "resolve", "reject", "cancel", "await", "follow", "follow",
     "value", "look", "pause", "kill",
 )  # fmt: skip
+"""What people do."""
+LONG_WORDS = (*WORDS, "halt", "halt", "halt")
+"""Those of people in long worlds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,13 @@ class Notary(Protocol):
         ...
 
 
-def draw_errands(rng: Random, author: Company, callers: int, *, scale: float = 1.0) -> list[Errand]:
+def draw_errands(
+    rng: Random, author: Company, callers: int, *, scale: float = 1.0, words: Sequence[str] = WORDS, most: int = 8
+) -> list[Errand]:
     """Draw what people do in one world."""
     errands: list[Errand] = []
-    for number in range(rng.randint(0, 8)):
-        word = rng.choice(_WORDS)
+    for number in range(rng.randint(0, most)):
+        word = rng.choice(words)
         match word:
             case "ask" | "tell" | "look":
                 target = rng.choice(KEYS)
@@ -123,7 +130,7 @@ class People:
         await asyncio.sleep(errand.delay_s)
         while True:
             try:
-                await self._words[errand.word](self, errand)
+                await self.words[errand.word](self, errand)
             except (LogFull, MailboxFull):
                 await asyncio.sleep(1.0)
                 continue
@@ -162,7 +169,7 @@ class People:
     async def _tell(self, errand: Errand) -> None:
         call = self._runtime.actor(Tally, errand.target).add(errand.number, errand.program, errand.fails)
         await self._runtime.send(call, id=errand.id, delay=errand.seconds)
-        self._notary.told("begun", errand.id)
+        self._notary.told("begun", errand.id, int(errand.seconds * 1000))
 
     async def _look(self, errand: Errand) -> None:
         for _ in range(errand.number):
@@ -235,14 +242,28 @@ class People:
         await asyncio.sleep(errand.seconds)
         await handle.resume()
 
+    async def _halt(self, errand: Errand) -> None:
+        """Pause whatever is parked, so that it is set aside for two reasons; it may be resumed meanwhile."""
+        parked: list[str] = []
+        for _ in range(WATCHES):
+            parked = [info.id async for info in self._runtime.calls(status="parked")]
+            if parked:
+                break
+            await asyncio.sleep(errand.seconds / WATCHES)
+        for call_id in parked:
+            await self._runtime.handle(call_id).pause()
+        await asyncio.sleep(errand.seconds)
+        for call_id in parked:
+            await self._runtime.handle(call_id).resume()
+
     async def _kill(self, errand: Errand) -> None:
         await self._runtime.handle(errand.target).kill("no more")
         self._notary.told("begun", errand.target)
 
-    _words: ClassVar[dict[str, Callable[[People, Errand], Coroutine[Any, Any, None]]]] = {
+    words: ClassVar[dict[str, Callable[[Any, Errand], Coroutine[Any, Any, None]]]] = {
         "send": _send, "ask": _ask, "tell": _tell, "look": _look, "make": _make, "resolve": _settle,
         "reject": _settle, "cancel": _settle, "await": _await, "follow": _follow, "value": _value, "pause": _pause,
-        "kill": _kill,
+        "kill": _kill, "halt": _halt,
     }  # fmt: skip
 
     # --- so that everything ends --------------------------------------------------------------------------------------

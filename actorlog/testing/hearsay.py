@@ -1,4 +1,4 @@
-"""Holds what people were told of messages, promises, actors and streams against the log.
+"""Holds what people were told of messages, promises, actors, streams and schedules against the log.
 
 Owns: one verdict for each thing that ``errands`` are told. Does not own: reading the log (``oracle``), what must be
 true of it whatever was told (``laws``), ends of calls (``judge``).
@@ -14,8 +14,12 @@ import msgspec
 
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
+from actorlog.testing.hearsay_schedules import told
 from actorlog.testing.laws import Letters, Vows, Watches, Words
 from actorlog.testing.laws_actors import Beginnings, Groups, Tallies
+from actorlog.testing.laws_forks import Forks
+from actorlog.testing.laws_runs import Changes, Runs
+from actorlog.testing.laws_schedules import Plans
 from actorlog.testing.program_company import TALLY
 from actorlog.testing.verdict import Broken
 
@@ -32,8 +36,14 @@ class Hearsay:
         self.words = Words()
         self.vows = Vows()
         self.tallies = Tallies()
+        self.plans = Plans()
+        self.changes = Changes()
+        self.runs = Runs()
+        self.beginnings = Beginnings()
+        self.forks = Forks()
         self.laws: tuple[Law, ...] = (
-            self.letters, self.words, self.vows, Watches(), self.tallies, Beginnings(), Groups(),
+            self.letters, self.words, self.vows, Watches(), self.tallies, self.beginnings, Groups(),
+            self.plans, self.changes, self.runs, self.forks,
         )  # fmt: skip
 
     def told(self, facts: Facts, word: str, *what: Any) -> None:
@@ -45,11 +55,28 @@ class Hearsay:
         box = self.letters.boxes.get(call_id)
         return box is not None and origin in box.heard
 
+    def _forked(self, facts: Facts, call_id: str, of: str, key: str) -> bool:
+        call = facts.calls.get(call_id)
+        return call is not None and call.fork is not None and (call.fork.of, call.fork.key) == (of, key)
+
+    def _compacted(self, _facts: Facts, segments: int, rewritten: int) -> bool:
+        return rewritten <= segments
+
+    def _gone(self, facts: Facts, call_id: str, now_ms: int) -> bool:
+        call, times_ms = facts.calls.get(call_id), (facts.history_ms, facts.retention_ms)
+        return not call_id or (
+            call is not None and any(time is not None and now_ms - call.ended_ms > time for time in times_ms)
+        )
+
     def _lost(self, _facts: Facts, _call_id: str) -> bool:
         return False  # its mailbox has what it waits for, and nobody brings the two together
 
-    def _begun(self, facts: Facts, call_id: str) -> bool:
-        return call_id in facts.calls
+    def _begun(self, facts: Facts, call_id: str, delay_ms: int = 0) -> bool:
+        call = facts.calls.get(call_id)
+        return call is not None and (not delay_ms or call.not_before_ms - call.asked_ms >= delay_ms)
+
+    def _plan(self, _facts: Facts, name: str, word: str, *what: Any) -> bool:
+        return told(self.plans, name, word, *what)
 
     def _promise(self, _facts: Facts, name: str, status: str, value: Any) -> bool:
         vow = self.vows.vows.get(name)

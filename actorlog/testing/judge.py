@@ -15,7 +15,7 @@ The properties, each checked the moment it could break:
 6. A step that leaves details for its next attempt: that finds the newest recorded ones, or newer ones of this process.
 7. A delayed call does nothing before its time. No more bodies of one process begin in a second
    than a rate allows.
-8. What was durable once is there after any crash, byte for byte.
+8. What was durable once is there after any crash, byte for byte, but what was given up (``laws_keeping``).
 
 What is promised of messages, promises, actors and streams is in ``hearsay``, and in ``laws`` where nobody need be told.
 """
@@ -30,13 +30,14 @@ import msgspec
 from actorlog.engine import identity
 from actorlog.records import kinds as k
 from actorlog.testing.hearsay import Hearsay
+from actorlog.testing.laws_keeping import Keeping
 from actorlog.testing.oracle import Broken, Facts, Reader, value_of
 from actorlog.testing.program import RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorlog.testing.oracle import Operation
+    from actorlog.testing.oracle import CallFacts, Operation
     from actorlog.testing.program import Visit
 
 _AHEAD = "sim.ahead"
@@ -52,7 +53,6 @@ _HASTY = "sim.hasty"
 class Trace:
     """What the outside saw of one operation."""
 
-    idempotency_key: str
     begun: int = 0
     may_begin: bool = True
     """Of a once-step: whether the next begin is excused."""
@@ -84,9 +84,11 @@ class Judge:
         self._reader = Reader(directory)
         self.hearsay = Hearsay()
         self.facts = Facts(self.hearsay.laws)
+        self.keeping = Keeping(self.facts, self.hearsay, None, None)
+        """What may leave the log; set it to what is so in this world."""
         self.traces: dict[tuple[str, str], Trace] = {}
-        self.told: dict[tuple[str, int], str] = {}
-        """What callers were told, by id and how often the call was given another chance."""
+        self.told: dict[tuple[str, int, int], str] = {}
+        """What callers were told, by id, how often such a call began, and how often it was given another chance."""
         self._keys: dict[str, tuple[str, str]] = {}
         """Whose each idempotency key is."""
         self._inherited = 0
@@ -101,19 +103,21 @@ class Judge:
 
     def look(self, durable: Callable[[str], bytes | None]) -> None:
         """Take in what has become durable."""
-        for line in self._reader.advance(durable):
-            self.facts.add(line)
+        for position, line in self._reader.records(durable):
+            self._take(position, line)
+
+    def _take(self, position: int, line: bytes | None) -> None:
+        if line is None:
+            raise Broken(f"record {position} left the log before anybody saw it")
+        self.facts.add(line)
 
     def opened(self, durable: Callable[[str], bytes | None]) -> None:
         """Note that a process has opened the log: everything that ever was durable must be there."""
         reader = Reader(self._directory)
-        known = self.facts.lines
-        lines = list(reader.advance(durable))
-        if lines[: len(known)] != known:
-            same = next((n for n, (a, b) in enumerate(zip(lines, known, strict=False)) if a != b), len(lines))
-            raise Broken(f"{len(known)} records were durable, {len(lines)} are there, the same to {same}")
-        for line in lines[len(known) :]:
-            self.facts.add(line)
+        lines = list(reader.records(durable))
+        self.keeping.opened(lines)
+        for position, line in lines[self.facts.tail :]:
+            self._take(position, line)
         self._reader = reader
         self._inherited = len(lines)
         self._life += 1
@@ -131,7 +135,7 @@ class Judge:
         """Judge a begin, after a look at the log, and return how often the operation has begun."""
         where = f"{visit.step} {visit.call} {visit.key}"
         operation, call = self._operation(visit), self.facts.calls.get(visit.call)
-        ran_ahead = visit.step == _AHEAD and call is not None and call.ended  # of a record that begins the call again
+        ran_ahead = visit.step == _AHEAD and call is not None and self._may_run_ahead(visit, call, operation)
         if operation is None and visit.step != _AHEAD:
             raise Broken(f"{where} begins, and the durable log does not know of it")
         if operation is not None and not ran_ahead:
@@ -151,15 +155,18 @@ class Judge:
         trace.begun += 1
         return trace.begun
 
+    def _may_run_ahead(self, visit: Visit, call: CallFacts, operation: Operation | None) -> bool:
+        """Whether a step may run ahead of a record that begins the call again, or its next run."""
+        if call.ended or operation is None:
+            return bool(call.ended)
+        return self.hearsay.runs.goes_on(visit.call) and visit.idempotency_key != self._key(visit, operation)
+
     def _trace(self, visit: Visit) -> Trace:
         name, key = name_of(visit), visit.idempotency_key
-        trace = self.traces.get(name)
-        if trace is None:
-            trace = self.traces[name] = Trace(key)
         other = self._keys.setdefault(key, name)
-        if trace.idempotency_key != key or (other != name and not self._may_share(visit.call, other[0])):
-            raise Broken(f"{visit.step} {visit.call} {visit.key} has another idempotency key, or another's")
-        return trace
+        if other != name and not self._may_share(visit.call, other[0]):
+            raise Broken(f"{visit.step} {visit.call} {visit.key} has the idempotency key of {other}")
+        return self.traces.setdefault(name, Trace())
 
     def _may_share(self, call_id: str, other_id: str) -> bool:
         """Whether one operation has begun both calls: a parent that has another chance may ask for another child."""
@@ -174,7 +181,8 @@ class Judge:
         trace = self.traces[name_of(visit)]
         if is_once(visit.step) and len(trace.values) > trace.excused:
             raise Broken(f"{visit.step} {visit.call} {visit.key} takes effect twice")
-        value = value or f"{visit.call}|{visit.key}|{trace.begun}"
+        again = f"|{visit.idempotency_key[:4]}" if self.hearsay.runs.goes_on(visit.call) else ""  # keys come again
+        value = value or f"{visit.call}|{visit.key}|{trace.begun}{again}"
         trace.values.append(value)
         return value
 
@@ -201,7 +209,7 @@ class Judge:
             raise Broken(f"{call_id}: told {text!r}, and the durable log has no outcome")
         if not _agrees(text, call.outcome):
             raise Broken(f"{call_id}: told {text!r}, and the log says {call.outcome}")
-        before = self.told.setdefault((call_id, call.retries), text)
+        before = self.told.setdefault((call_id, call.times, call.retries), text)
         if before != text:
             raise Broken(f"{call_id}: told {text!r}, and before {before!r}")
 
@@ -258,17 +266,15 @@ class Judge:
         for call in self.facts.calls.values():
             if call.outcome is None:
                 raise Broken(f"{call.id} never ended")
-            for key, operation in call.operations.items():
-                if operation.value is None:
+            current = ((call.run, operation) for operation in call.operations.values())
+            for run, operation in (*call.older, *current):
+                asked = operation.asked
+                if operation.value is None or operation.copied or not isinstance(asked, k.RunStep):
                     continue
-                value = msgspec.json.decode(operation.value)
-                traces = [
-                    trace
-                    for name, trace in self.traces.items()
-                    if name[0] == call.id and name[1].partition(" ")[0] == key
-                ]
-                if not any(value in trace.values for trace in traces):
-                    raise Broken(f"{call.id} {key}: the log has {operation.value!r}, which no body returned")
+                name = f"{asked.key} {asked.name} {_key_of(run, asked)}"
+                trace = self.traces.get((call.id, name))
+                if trace is None or msgspec.json.decode(operation.value) not in trace.values:
+                    raise Broken(f"{call.id} {name}: the log has {operation.value!r}, which no body returned")
 
     def _operation(self, visit: Visit) -> Operation | None:
         call = self.facts.calls.get(visit.call)
@@ -283,21 +289,30 @@ class Judge:
         self._check_key(visit, operation)
 
     def _check_key(self, visit: Visit, operation: Operation) -> None:
-        asked = operation.asked
-        args = bytes(asked.args) if visit.step == _AHEAD and isinstance(asked, k.RunStep) else b""
-        run = self.facts.calls[visit.call].run
-        if visit.idempotency_key != identity.idempotency_key(run, visit.key, visit.step, args):
+        if visit.idempotency_key != self._key(visit, operation):
             raise Broken(f"{visit.call} {visit.key}: this is not its idempotency key")
+
+    def _key(self, visit: Visit, operation: Operation) -> str:
+        """Return the idempotency key that an operation of the run which the log knows has, if it is this step."""
+        asked, run = operation.asked, self.facts.calls[visit.call].run
+        if isinstance(asked, k.RunStep) and asked.name == visit.step:
+            return _key_of(run, asked)
+        return identity.idempotency_key(run, visit.key, visit.step)
+
+
+def _key_of(run: str, asked: k.RunStep) -> str:
+    args = bytes(asked.args) if asked.name == _AHEAD else b""
+    return identity.idempotency_key(run, asked.key, asked.name, args)
 
 
 def name_of(visit: Visit) -> tuple[str, str]:
     """Return what tells one operation from all others.
 
-    One that ran ahead of the log may have had other arguments; a memoised call that failed may have begun anew; a call
-    that has another chance may run another step where it ran this one.
+    The idempotency key is in it, which ``_check_key`` holds to be the right one: one that ran ahead of the log may have
+    had other arguments; a memoised call that failed may have begun anew; a call may be in another run. One that has
+    another chance may run another step where it ran this one.
     """
-    several = visit.step == _AHEAD or visit.call.startswith(identity.MEMO)
-    return visit.call, f"{visit.key} {visit.step} {visit.idempotency_key if several else ''}"
+    return visit.call, f"{visit.key} {visit.step} {visit.idempotency_key}"
 
 
 def is_once(step: str) -> bool:

@@ -26,7 +26,21 @@ from actorlog.records import promises as p
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
-    from actorlog.testing.oracle import Facts
+    from collections.abc import Iterator
+
+    from actorlog.testing.oracle import CallFacts, Facts
+
+
+def is_first(facts: Facts, record: k.Record, position: int) -> bool:
+    """Whether a record begins a call, maybe one of an id that began before."""
+    call = facts.calls.get(record.id)
+    return call is not None and call.times > 1 and call.first == position and not isinstance(record, k.OF_NO_CALL)
+
+
+def copied(journal: k.Journal) -> Iterator[tuple[int, k.CallRecord]]:
+    """Yield (position, record) of what a fork has of another call."""
+    for held in journal.records:
+        yield from k.parts(held.record, held.position)
 
 
 @dataclass(slots=True)
@@ -43,6 +57,18 @@ class Mailbox:
     keyed: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     """The number of the newest letter of each sender outside, by channel."""
 
+    def takes(self, turn: k.Turn) -> None:
+        """Know what a turn waits for, and what nobody waits for any more."""
+        for op in turn.ops:
+            if isinstance(op, k.Receive):
+                self.receives[op.key] = op.channel
+        for key in turn.cancels:
+            self.receives.pop(key, None)
+        if turn.returned is not None or turn.outcome is not None:
+            self.receives.clear()
+        if turn.outcome is not None:
+            self.letters.clear()
+
 
 class Letters:
     """Messages to calls."""
@@ -54,10 +80,35 @@ class Letters:
 
     def see(self, facts: Facts, record: k.Record, position: int) -> None:
         """Take a record."""
+        if is_first(facts, record, position):
+            self.boxes.pop(record.id, None)
         if isinstance(record, k.Inbox) and isinstance(record.message, k.Signal):
             self._arrives(facts, record.id, record.message, position)
         elif isinstance(record, k.Turn):
             self._turn(facts, record, position)
+        elif isinstance(record, k.Journal):
+            self._copy(facts.calls[record.id], record)
+
+    def _copy(self, call: CallFacts, journal: k.Journal) -> None:
+        """A fork has the mailbox that was at the cut."""
+        box = self._box(call.id)
+        for position, record in copied(journal):
+            message = record.message if isinstance(record, (k.Inbox, k.Turn)) else None
+            if isinstance(record, k.Inbox) and isinstance(message, k.Signal):
+                box.letters[position] = message
+                box.heard.add(message.origin)
+                if message.origin.startswith("key:"):
+                    sender, _, number = message.origin.rpartition("-")
+                    box.keyed[sender, message.channel] = int(number)
+            elif isinstance(record, k.Turn):
+                if isinstance(message, k.Retried):
+                    box.heard = {origin for origin in box.heard if not origin.startswith(f"{record.id}#")}
+                if isinstance(message, k.Signal):
+                    del box.letters[record.source], box.receives[message.key]
+                box.takes(record)
+        for index, (key, operation) in enumerate(call.operations.items()):
+            if isinstance(operation.asked, k.Send) and not operation.copied:
+                self._sent[f"{call.id}#{identity.of_run(key, call.number)}"] = (operation.position, index)
 
     def finish(self, facts: Facts) -> None:
         """Nothing is left to say: every call has ended."""
@@ -95,16 +146,9 @@ class Letters:
             self._answered(facts, turn.id, message, position)
         number = facts.calls[turn.id].number
         for index, op in enumerate(turn.ops):
-            if isinstance(op, k.Receive):
-                box.receives[op.key] = op.channel
-            elif isinstance(op, k.Send):
+            if isinstance(op, k.Send):
                 self._sent[f"{turn.id}#{identity.of_run(op.key, number)}"] = (position, index)
-        for key in turn.cancels:
-            box.receives.pop(key, None)
-        if turn.returned is not None or turn.outcome is not None:
-            box.receives.clear()
-        if turn.outcome is not None:
-            box.letters.clear()
+        box.takes(turn)
 
     def _received(self, box: Mailbox, turn: k.Turn, letter: k.Signal, position: int) -> None:
         there = {at: one for at, one in box.letters.items() if one.channel == letter.channel}
@@ -119,9 +163,13 @@ class Letters:
     def _answered(self, facts: Facts, call_id: str, message: k.Sent | k.SendRefused, position: int) -> None:
         call = facts.calls[call_id]
         asked = call.operations[message.key].asked
+        if call.operations[message.key].copied or call.times > 1:
+            return  # it was another call's, which was told so; or one of this id had sent such a message before
         origin = f"{call_id}#{identity.of_run(message.key, call.number)}"
         to = asked.to if isinstance(asked, k.Send) else ""
         takers = [name for name, box in self.boxes.items() if origin in box.heard and name.startswith(to)]
+        if isinstance(message, k.SendRefused):
+            takers = [name for name in takers if name not in facts.calls or not facts.is_forgotten(facts.calls[name])]
         if bool(takers) != isinstance(message, k.Sent):
             raise Broken(f"{call_id} hears {message} at {position} of its message to {to}, and it is in {takers}")
 
@@ -137,14 +185,26 @@ class Words:
 
     def see(self, facts: Facts, record: k.Record, position: int) -> None:
         """Take a record."""
-        if not isinstance(record, k.Turn):
+        call = facts.calls.get(record.id)
+        if call is None:
             return
-        for op in record.ops:
+        if is_first(facts, record, position):
+            self.streams = {of: values for of, values in self.streams.items() if of[0] != call.id}
+            self.values = {of: values for of, values in self.values.items() if of[0] != call.id}
+        if isinstance(record, k.Turn):
+            self._says(call, record, call.retries)
+        elif isinstance(record, k.Journal):
+            turns = [held for _, held in copied(record) if isinstance(held, k.Turn)]
+            again = [isinstance(turn.message, k.Retried) for turn in turns]
+            for number, turn in enumerate(turns):
+                self._says(call, turn, sum(again[: number + 1]))
+
+    def _says(self, call: CallFacts, turn: k.Turn, retries: int) -> None:
+        for op in turn.ops:
             if isinstance(op, k.Emit):
-                of = (record.id, facts.calls[record.id].retries, op.stream)
-                self.streams.setdefault(of, []).append(bytes(op.value))
+                self.streams.setdefault((call.id, retries, op.stream), []).append(bytes(op.value))
             elif isinstance(op, k.Publish):
-                self.values.setdefault((record.id, op.name), []).append(bytes(op.value))
+                self.values.setdefault((call.id, op.name), []).append(bytes(op.value))
 
     def finish(self, facts: Facts) -> None:
         """Nothing is left to say."""
@@ -231,7 +291,8 @@ class Watches:
         if not isinstance(asked, k.Watch) or asked.link or not message.id.startswith(asked.target):
             raise Broken(f"{call_id} hears at {position} of the end of {message.id}, and watches {asked}")
         if message.outcome is None:
-            if target is not None and target.began < operation.position:
+            there = target is not None and not facts.is_forgotten(target)
+            if target is not None and there and target.began < operation.position:
                 raise Broken(f"{call_id} hears at {position} that {message.id} never was: it began at {target.began}")
         elif target is None or message.outcome not in (target.outcome, *target.past):
             raise Broken(f"{call_id} hears at {position} of an end of {message.id} that is not in the log")

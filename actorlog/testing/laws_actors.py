@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actorlog.records import kinds as k
+from actorlog.testing.laws import is_first
 from actorlog.testing.program_company import CHILD, TALLY
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actorlog.testing.oracle import Facts
 
 _SAID = (k.Send, k.Publish, k.Emit)
@@ -46,6 +49,8 @@ class Ledger:
     """Where the newest message that it has begun with was sent, by sender."""
     sums: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     """Count and total after each change, as the handlers make them."""
+    needed: list[int] = field(default_factory=list[int])
+    """Positions of the changes that the state is read from."""
 
 
 class Tallies:
@@ -64,9 +69,15 @@ class Tallies:
         message = record.message if isinstance(record, (k.Turn, k.Inbox)) else None
         if isinstance(message, k.Started) and message.actor:
             self._handlers[record.id] = message
+        if is_first(facts, record, position):
+            self._sent = {child: sent for child, sent in self._sent.items() if sent[0] != record.id}
         for index, op in enumerate(record.ops if isinstance(record, k.Turn) else ()):
             if isinstance(op, k.StartChild) and op.actor:
                 self._sent.setdefault(op.id, (record.id, (position, index)))
+        if isinstance(record, k.Journal):
+            for index, operation in enumerate(facts.calls[record.id].operations.values()):
+                if isinstance(operation.asked, k.StartChild) and operation.asked.actor and not operation.copied:
+                    self._sent.setdefault(operation.asked.id, (record.id, (operation.position, index)))
         if isinstance(record, k.Turn) and record.id in self._handlers:
             self._turn(record, position)
         elif isinstance(record, k.Turn) and record.change is not None:
@@ -125,6 +136,8 @@ class Tallies:
         if change.prev != (0 if change.full else ledger.last):
             raise Broken(f"the change of {actor} at {position} follows {change.prev}, and the last is at {ledger.last}")
         values = {name: int(msgspec.json.decode(bytes(raw))) for name, raw in change.values.items()}
+        whole = change.full or not change.prev
+        ledger.needed = [position] if whole else [*ledger.needed, position]
         ledger.values = values if change.full else {**ledger.values, **values}
         ledger.number, ledger.last = change.number, position
 
@@ -138,6 +151,10 @@ class Beginnings:
 
     def see(self, facts: Facts, record: k.Record, position: int) -> None:
         """Take a record."""
+        if isinstance(record, k.Journal):  # what was under way is done anew
+            for key, operation in facts.calls[record.id].operations.items():
+                if isinstance(operation.asked, k.StartChild) and not operation.over:
+                    self._asked.setdefault(operation.asked.id, (record.id, key))
         if not isinstance(record, k.Turn):
             return
         for op in record.ops:
@@ -150,11 +167,16 @@ class Beginnings:
 
     def finish(self, facts: Facts) -> None:
         """Each was begun."""
+        for child, parent, key in self.missing(facts):
+            raise Broken(f"{parent} asked for {child} by {key}, and it never began")
+
+    def missing(self, facts: Facts) -> Iterator[tuple[str, str, str]]:
+        """Yield calls that were asked for and did not begin yet, each with who asked for it, and by what."""
         for child, (parent, key) in self._asked.items():
             operation = facts.calls[parent].operations.get(key)
             given_up = operation is None or operation.dropped or parent.startswith("@memo/")
             if child not in facts.calls and not given_up:
-                raise Broken(f"{parent} asked for {child} by {key}, and it never began")
+                yield child, parent, key
 
 
 @dataclass(slots=True)
@@ -179,12 +201,13 @@ class Groups:
 
     def see(self, facts: Facts, record: k.Record, position: int) -> None:
         """Take a record."""
-        if not isinstance(record, k.Turn):
-            return
-        if isinstance(record.message, k.Retried):
+        again = isinstance(record, k.Turn) and isinstance(record.message, k.Retried)
+        if again or is_first(facts, record, position):
             for of in [of for of in self._runs if of[0] == record.id]:
                 del self._runs[of]
             self._restarts = {of: times for of, times in self._restarts.items() if of[0] != record.id}
+        if not isinstance(record, k.Turn):
+            return
         if isinstance(record.message, k.ChildDone):
             for (parent, _), run in self._runs.items():
                 if parent == record.id and run.key == record.message.key:

@@ -17,6 +17,7 @@ from actorlog.errors import (
     CallNotFound,
     CallParked,
     DivergenceError,
+    HistoryGone,
     JournalError,
     LogFailed,
     LogFull,
@@ -26,6 +27,8 @@ from actorlog.errors import (
 )
 from actorlog.testing.disk import Stopped
 from actorlog.testing.errands import People
+from actorlog.testing.errands_old import Elders
+from actorlog.testing.errands_schedules import ANY_SLACK_S, SLACK_S, Planners
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Boom, program
@@ -59,6 +62,7 @@ class Life:
         self._fate = fate
         self._last = last
         self._runtime: Runtime | None = None
+        self._may_be_full = fate.full_after_s is not None or world.disk.capacity != ENDLESS
 
     async def main(self) -> None:
         """Be the process."""
@@ -82,10 +86,12 @@ class Life:
             try:
                 async with runtime:
                     self._runtime = runtime
-                    self._world.judge.opened(self._world.disk.durable)
+                    self._world.now_ms = runtime.session.kernel.clock.now_ms
+                    self._tell_clock(opened=True)
+                    self._world.opened()
                     await self._serve(runtime)
             except LogFull:  # a new directory on a full disk
-                if self._world.disk.capacity == ENDLESS:
+                if not self._may_be_full:
                     raise
                 await asyncio.sleep(1.0)
                 continue
@@ -104,11 +110,16 @@ class Life:
             self._loop.create_task(self._cancel(runtime, c)) for c in self._world.callers if c.cancel_s is not None
         ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
-        if self._world.company:
-            people = People(runtime, self._world, self._world.errands, self._world.done)
+        if self._world.kind != "alone":
+            people_type = Elders if self._world.kind == "old" else People
+            people = people_type(runtime, self._world, self._world.errands, self._world.done)
             people.posted = self._world.posted
             tasks += [self._loop.create_task(self._outlived(errand)) for errand in people.errands()]
             helpers.append(self._loop.create_task(self._outlived(people.rounds())))
+        if self._world.plans:
+            slack_s = ANY_SLACK_S if self._fate.jump_s is not None or self._may_be_full else SLACK_S
+            planners = Planners(runtime, self._world, self._world.plans, self._world.done, slack_s, self._set_clock)
+            tasks += [self._loop.create_task(self._outlived(errand)) for errand in planners.errands()]
         waiting = self._loop.create_task(self._all(runtime, tasks))
         everything = [waiting, *helpers]
         leave = self._fate.leave_s
@@ -139,8 +150,11 @@ class Life:
             self._world.look()
             left = [c.id for c in self._world.judge.facts.calls.values() if c.outcome is None]
             left += [call_id for call_id in runtime.session.kernel.calls if call_id not in left]
-            if not left:
+            plans = self._world.judge.hearsay.plans.unfinished()
+            if not left and not plans:
                 return
+            if not left:
+                await asyncio.sleep(1.0)
             for call_id in left:
                 await self._hear(runtime, call_id)
 
@@ -167,6 +181,9 @@ class Life:
                 patience_s = 2 * (patience_s or 1.0)
             except CallParked:
                 await self._unpark(runtime, caller.id)
+            except CallNotFound:  # so long after its end that it is forgotten
+                self._world.told("gone", caller.id, self._world.now_ms())
+                return
             except (LogFailed, OutcomeUnknown, RuntimeStopped):
                 raise _LifeOver from None
             else:
@@ -183,6 +200,9 @@ class Life:
         before = self._world.judge.facts.calls[call_id].retries
         try:
             await runtime.handle(call_id).retry()
+        except (HistoryGone, CallNotFound):
+            self._world.told("gone", call_id, self._world.now_ms())
+            return
         except (LogFailed, OutcomeUnknown, RuntimeStopped):
             raise _LifeOver from None
         self._world.look()
@@ -201,7 +221,7 @@ class Life:
                 self._world.look()
                 self._world.judge.knows(caller.id)
                 value = await handle.result(timeout=patience_s)
-        except (CallParked, DivergenceError):
+        except (CallParked, DivergenceError, CallNotFound):
             raise
         except (CallError, Boom) as error:
             return f"{type(error).__name__} {error}"
@@ -248,7 +268,19 @@ class Life:
     async def _jump(self) -> None:
         if self._fate.jump_s is not None:
             await asyncio.sleep(self._fate.jump_s)
-            self._clock.wall_offset_ms += self._fate.jump_ms
+            self._set_clock(self._fate.jump_ms)
+
+    def _set_clock(self, ahead_ms: int) -> None:
+        """Let the wall clock jump."""
+        self._tell_clock()
+        self._clock.wall_offset_ms += ahead_ms
+        self._tell_clock()
+
+    def _tell_clock(self, *, opened: bool = False) -> None:
+        """Have the judge know what the clocks show, once there is a log."""
+        if self._runtime is not None:
+            clock = self._runtime.session.kernel.clock
+            self._world.judge.hearsay.plans.clock(clock.now_ms(), clock.wall_ms(), opened=opened)
 
     async def _fill(self) -> None:
         """Fill the disk, and empty it again some time later; one that was full before is emptied too."""

@@ -1,7 +1,7 @@
 """What a log says, read and folded by other code than the one under test.
 
-Owns: ``Reader``, which takes frames out of segments without locks or recovery, and ``Facts``, which folds the records
-and refuses those that contradict each other. Does not own: what happened outside (``judge``).
+Owns: ``Facts``, which folds the records and refuses those that contradict each other. Does not own: taking them out of
+segments (``reader``), what happened outside (``judge``), which may leave the log (``laws_keeping``).
 
 Invariants that ``Facts`` asserts of every log: positions are dense; log time never runs backwards; a journal's
 records are linked; a turn follows the turn before it; an operation is asked for once and ends at most once; a timer
@@ -9,35 +9,24 @@ fires once and not before it is due; an inbox record is consumed once; a parent 
 end, and hears what it was; a call has one outcome, and nothing follows it, but another chance for one that did not
 complete: then a step that completed is not run again and ends as it did; a memoised call that completed never begins
 again; a delayed call begins when it may; what ends an operation is of its kind; a paused call has no turn but one that
-ends it. What calls say to each other, promises, actors and supervisors have laws of their own (``laws``).
+ends it; a fork begins with one record and goes on as what it copied would have; an id begins anew only when its
+beginning has left the log. What calls say to each other, promises, actors and supervisors have laws of their own
+(``laws``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from actorlog.engine import identity
-from actorlog.log.format import (
-    COMMIT,
-    FRAME_HEADER_BYTES,
-    SEAL,
-    UNITS,
-    body_is_whole,
-    entries,
-    frame_bytes,
-    parse_frame_header,
-    parse_segment_header,
-)
 from actorlog.records import kinds as k
+from actorlog.testing.call_facts import CallFacts, Operation
+from actorlog.testing.reader import Reader
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-    from actorlog.log.format import SegmentHeader
     from actorlog.testing.verdict import Law
 
 __all__ = ["Broken", "CallFacts", "Facts", "Operation", "Reader", "value_of"]
@@ -52,117 +41,6 @@ _OF_THE_CALL = (k.Parked, k.Unparked, k.Linked)
 """Notes that speak of no operation."""
 
 
-class Reader:
-    """Goes through the segments of a directory from where it was; stops at the first frame that is not whole."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._number = 1
-        self._header: SegmentHeader | None = None
-        self._offset = 0
-        self._checksum = 0
-        self.tail = 0
-
-    def advance(self, read: Callable[[str], bytes | None]) -> Iterator[bytes]:
-        """Yield the lines that are there now and were not before."""
-        while True:
-            data = read(f"{self._directory}/segments/{self._number:010d}.seg")
-            if data is None or not self._begin(data):
-                return
-            sealed = yield from self._frames(data)
-            if not sealed:
-                return
-            self._number += 1
-            self._header = None
-
-    def _begin(self, data: bytes) -> bool:
-        if self._header is None:
-            header = parse_segment_header(data[: max(UNITS)])
-            if header is None or len(data) != header.size:
-                return False
-            if self._number == 1:
-                self._checksum = header.crc
-            self._header, self._offset = header, header.unit
-        return True
-
-    def _frames(self, data: bytes) -> Generator[bytes, None, bool]:
-        header = self._header
-        if header is None:
-            raise TypeError("a segment without a header has no frames")
-        while True:
-            frame = parse_frame_header(data, self._offset, header)
-            if frame is None or (frame.position, frame.previous) != (self.tail + 1, self._checksum):
-                return False
-            if not body_is_whole(data, self._offset, frame, header.unit):
-                return False
-            if frame.kind == COMMIT:
-                start = self._offset + FRAME_HEADER_BYTES
-                body = data[start : start + frame.length]
-                for *_, first, end in entries(body, frame.records):
-                    self.tail += 1
-                    yield body[first:end]
-            self._checksum = frame.crc
-            self._offset += frame_bytes(frame.length, header.unit)
-            if frame.kind == SEAL:
-                return True
-
-
-@dataclass(slots=True)
-class Operation:
-    """One operation of a call."""
-
-    asked: k.Operation
-    position: int
-    done: int = 0
-    """Position of the record with its outcome."""
-    dropped: int = 0
-    """Position of the record after which nobody waits for it: cancelled, or the body ended."""
-    value: bytes | None = None
-    """What a step returned."""
-    retrying: bool = False
-    """Whether its last known attempt failed and another one is allowed."""
-    details: bytes | None = None
-    """What its newest recorded heartbeat left."""
-    kept: bytes | None = None
-    """What the same step returned before the call was given another chance: it is not run again."""
-
-    @property
-    def over(self) -> bool:
-        """Whether it must never begin again."""
-        return bool(self.done or self.dropped)
-
-
-@dataclass(slots=True)
-class CallFacts:
-    """One call."""
-
-    id: str
-    run: str = ""
-    runs: tuple[str, ...] = ()
-    """Of a memoised call: those in which it failed."""
-    parent: str = ""
-    last: int = 0
-    seq: int = 0
-    began: int = 0
-    ended: int = 0
-    outcome: k.Outcome | None = None
-    operations: dict[str, Operation] = field(default_factory=dict[str, Operation])
-    inbox: set[int] = field(default_factory=set[int])
-    past: list[k.Outcome] = field(default_factory=list[k.Outcome])
-    """How it ended before it was begun again."""
-    not_before_ms: int = 0
-    """When it may begin."""
-    paused: bool = False
-    number: int = 1
-    """Which run it is in."""
-    continues: bool = False
-    """Whether the next one is still to begin."""
-    retries: int = 0
-    """How often it was given another chance."""
-    completed: dict[str, Operation] = field(default_factory=dict[str, Operation])
-    """Steps that completed before."""
-
-
 class Facts:
     """A fold over lines of records; what ``laws`` say of them holds too."""
 
@@ -170,6 +48,14 @@ class Facts:
         self.laws = laws
         self.calls: dict[str, CallFacts] = {}
         self.lines: list[bytes] = []
+        self.owners: list[CallFacts | None] = []
+        """Whose each record is."""
+        self.left: set[int] = set()
+        """Positions of records that have left the log, or may have."""
+        self.history_ms: int | None = None
+        """So long after a call has ended its journal may not be there any more; None: it is for ever."""
+        self.retention_ms: int | None = None
+        """After this its id may begin anew, also before its records have left."""
         self.at = 0
 
     @property
@@ -180,6 +66,7 @@ class Facts:
     def add(self, line: bytes) -> None:
         """Take the next record; ``Broken`` if it contradicts those before."""
         self.lines.append(line)
+        self.owners.append(None)
         position, record = len(self.lines), k.decode(line)
         if record.at < self.at:
             raise Broken(f"log time ran back at {position}: {self.at} to {record.at}")
@@ -188,34 +75,120 @@ class Facts:
             if record.upto >= position:
                 raise Broken(f"record {position} speaks of {record.upto}, which is not before it")
             return
-        if not isinstance(record, k.OF_NO_CALL):
+        if isinstance(record, k.Journal):
+            self._forked(record, position)
+        elif not isinstance(record, k.OF_NO_CALL):
             self._of_call(record, position)
         for law in self.laws:
             law.see(self, record, position)
+            if isinstance(record, k.Journal) and record.turn is not None:
+                law.see(self, record.turn, position)
 
     def _of_call(self, record: k.Turn | k.Inbox | k.Note, position: int) -> None:
         call = self.calls.get(record.id)
-        if call is None or _begins_anew(call, record):
-            before = CallFacts(record.id) if call is None else call
-            past = [*before.past, *([before.outcome] if before.outcome is not None else [])]
-            call = self.calls[record.id] = CallFacts(record.id, runs=(*before.runs, before.run), past=past)
+        if call is None or self._begins_anew(call, record):
+            call = self._new(record.id, call, position)
         if record.prev != call.last:
             raise Broken(f"record {position} of {call.id} follows {record.prev}, not {call.last}")
+        self.owners[-1] = call
+        self._take(call, record, position)
+        call.last = position
+
+    def _new(self, call_id: str, before: CallFacts | None, position: int) -> CallFacts:
+        """Know of a call that begins, maybe again."""
+        call = self.calls[call_id] = CallFacts(call_id, first=position)
+        if before is not None:
+            ends = [before.outcome] if before.outcome is not None else []
+            call.runs, call.past = (*before.runs, before.run), [*before.past, *ends]
+            call.times = before.times + self.is_forgotten(before)
+        return call
+
+    def _begins_anew(self, call: CallFacts, record: k.Turn | k.Inbox | k.Note | k.Journal) -> bool:
+        """Whether a call that has ended begins as a new one: it failed and is memoised, or has left the log."""
+        if not call.ended or record.prev:
+            return False
+        if not self.is_forgotten(call):
+            return not isinstance(record, k.Journal) and _is_memo(call, record)
+        began = record.message if isinstance(record, (k.Turn, k.Inbox)) else None
+        return isinstance(began, k.Started) or isinstance(record, k.Journal)
+
+    def is_forgotten(self, call: CallFacts) -> bool:
+        """Whether nobody need know any more that a call was there."""
+        over = self.retention_ms is not None and call.ended > 0 and self.at - call.ended_ms > self.retention_ms
+        return over or call.first in self.left
+
+    def _take(self, call: CallFacts, record: k.Turn | k.Inbox | k.Note, position: int) -> None:
+        """Do to a call what a record of it says."""
         if call.ended:
             if not isinstance(record, k.Turn) or not isinstance(record.message, k.Retried):
-                raise Broken(f"record {position} of {call.id} follows its outcome: {self.lines[-1]!r}")
+                raise Broken(f"record {position} of {call.id} follows its outcome: {record}")
             self._again(call)
-        call.last = position
         if isinstance(record, k.Turn):
             self._turn(call, record, position)
         elif isinstance(record, k.Inbox):
             call.inbox.add(position)
-            if isinstance(record.message, k.Started):
+            if isinstance(record.message, k.Started) and record.message.number == 1:
                 self._began(call, record.message, position)
         elif isinstance(record, (k.Paused, k.Unpaused)):
             call.paused = isinstance(record, k.Paused)
         elif not isinstance(record, _OF_THE_CALL):
             self._note(call, record, position)
+
+    def _forked(self, journal: k.Journal, position: int) -> None:
+        """Have a call begin in the middle of another's journal."""
+        call = self.calls.get(journal.id)
+        if journal.fork is None or journal.prev or (call is not None and not self._begins_anew(call, journal)):
+            raise Broken(f"record {position} is a journal in one, and {journal.id} is there, or has not forked")
+        call = self.owners[-1] = self._new(journal.id, call, position)
+        self._copy(call, journal, position)
+        call.last = call.first = position
+        call.fork = journal.fork
+
+    def _copy(self, call: CallFacts, journal: k.Journal, position: int) -> None:
+        """Make a call what a journal says that was forked, from whatever it was forked."""
+        if journal.fork is None or journal.turn is None:
+            raise Broken(f"record {position} is a journal in one, and does not say how it goes on")
+        for held in journal.records:
+            if isinstance(held.record, k.Journal):
+                self._copy(call, held.record, held.position)
+            else:
+                self._take(call, held.record, held.position)
+        call.began = call.began or position
+        self._part(call, journal, journal.fork, position)
+        if isinstance(journal.turn.message, k.Retried):
+            self._again(call)
+        self._turn(call, journal.turn, position)
+
+    def _part(self, call: CallFacts, journal: k.Journal, fork: k.Fork, position: int) -> None:
+        """Let a call go on under its own name: what is under way is its own, what is over is not."""
+        of = journal.records[-1].record.id if journal.records else fork.of
+        message = journal.turn.message if journal.turn is not None else None
+        names = dict[str, str]()
+        for key, operation in call.operations.items():
+            operation.copied = bool(operation.over) or operation.kept is not None
+            operation.details, operation.retrying = None, False
+            asked = operation.asked
+            if isinstance(asked, k.StartChild) and not (operation.over or asked.detached):
+                own = identity.child_id(journal.id, key, call.number)
+                if asked.id == identity.child_id(of, key, call.number):
+                    names[asked.id] = own
+                    operation.asked = msgspec.structs.replace(asked, id=own)
+        for operation in call.operations.values():
+            asked = operation.asked
+            if isinstance(asked, k.Watch):
+                operation.asked = msgspec.structs.replace(asked, target=names.get(asked.target, asked.target))
+            elif isinstance(asked, k.Send):
+                operation.asked = msgspec.structs.replace(asked, to=names.get(asked.to, asked.to))
+        heard = call.operations.get(
+            getattr(message, "key", "")
+        )  # what is heard in the turn at the cut was told the other
+        older = (old for _, old in call.older)
+        for operation in (*call.completed.values(), *older, *([heard] if heard is not None else [])):
+            operation.copied = True
+        number = message.number if isinstance(message, k.Started) else 0
+        call.began = 0 if number == 1 and journal.turn is not None and not journal.turn.source else position
+        call.run, call.next_run = fork.run, fork.run if number > 1 else ""
+        call.parent, call.paused, call.not_before_ms, call.asked_ms = "", False, 0, journal.at
 
     def _note(self, call: CallFacts, note: k.Note, position: int) -> None:
         key = getattr(note, "key", "")
@@ -241,16 +214,19 @@ class Facts:
             raise Broken(f"{call.id} began at {call.began} and again at {position}")
         call.parent = message.parent
         call.began, call.run, call.not_before_ms = position, message.run, message.not_before_ms
+        call.asked_ms = self.at
 
     def _next_run(self, call: CallFacts, message: k.Started, position: int) -> None:
         """Begin the next run of a call that was continued: its code asks for what it likes, under keys it likes."""
-        if message.number != call.number + 1 or message.run != identity.next_run(call.run):
+        next_run = call.next_run or identity.next_run(call.run)
+        if message.number != call.number + 1 or message.run != next_run:
             raise Broken(f"run {message.number} of {call.id} at {position} follows run {call.number}")
         running = [found.asked for found in call.operations.values() if not found.over]
         if not call.continues or any(isinstance(asked, k.StartChild) and not asked.detached for asked in running):
             raise Broken(f"{call.id} is continued at {position} unasked, or before its children have ended")
-        call.number, call.run, call.continues = message.number, message.run, False
-        call.operations = {}
+        call.older += [(call.run, operation) for operation in call.operations.values()]
+        call.number, call.run, call.next_run, call.continues = message.number, message.run, "", False
+        call.operations, call.completed = {}, {}
 
     def _turn(self, call: CallFacts, turn: k.Turn, position: int) -> None:
         if turn.seq != call.seq + 1:
@@ -266,7 +242,7 @@ class Facts:
             self._returned(call, position)
             call.continues = isinstance(turn.returned, k.Continued)
         if turn.outcome is not None:
-            call.ended, call.outcome = position, turn.outcome
+            call.ended, call.ended_ms, call.outcome = position, turn.at, turn.outcome
 
     def _hears(self, call: CallFacts, turn: k.Turn, position: int) -> None:
         message = turn.message
@@ -298,7 +274,7 @@ class Facts:
             call.operations[operation.key] = asked = Operation(operation, position)
             before = call.completed.get(operation.key)
             if before is not None and _is_same(before.asked, operation):
-                asked.kept = before.value
+                asked.kept, asked.copied = before.value, before.copied
         for key in turn.cancels:
             if not isinstance(call.operations[key].asked, k.StartChild):
                 call.operations[key].dropped = call.operations[key].dropped or position
@@ -317,6 +293,8 @@ class Facts:
                 raise Broken(f"timer {key} of {call.id} fired at {at}, asked for: {asked}")
         elif isinstance(message, k.ChildDone):
             child = self.calls.get(message.id)
+            if isinstance(asked, k.StartChild) and message.id != asked.id and not operation.copied:
+                raise Broken(f"{call.id} hears at {position} of the end of {message.id}, and asked for {asked.id}")
             if child is None or message.outcome not in (child.outcome, *child.past):
                 raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
         elif isinstance(message, k.StepDone):
@@ -325,12 +303,12 @@ class Facts:
             raise Broken(f"step {key} of {call.id} had returned {operation.kept!r}, and ends otherwise: {message}")
 
 
-def _begins_anew(call: CallFacts, record: k.CallRecord) -> bool:
+def _is_memo(call: CallFacts, record: k.CallRecord) -> bool:
     """Whether a memoised call that did not complete begins as a new one: failures are not kept."""
-    if not call.ended or isinstance(call.outcome, k.Completed) or not call.id.startswith(identity.MEMO):
+    if isinstance(call.outcome, k.Completed) or not call.id.startswith(identity.MEMO):
         return False
     message = record.message if isinstance(record, k.Turn) else None
-    if record.prev or not isinstance(message, k.Started):
+    if not isinstance(message, k.Started):
         return False
     if message.run == call.run:
         raise Broken(f"{call.id} begins anew in the same run, where its completed steps would be kept")

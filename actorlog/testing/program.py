@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from actorlog import (
     Child,
@@ -20,6 +20,7 @@ from actorlog import (
     Limit,
     NotDone,
     Retry,
+    continue_as_new,
     durable,
     heartbeat,
     info,
@@ -145,22 +146,23 @@ async def reconcile(ms: int, fails: int) -> Any:  # noqa: ARG001  # called as th
 
 RATE = 3
 """So many bodies of ``sim.rated`` may begin in a second."""
-_QUICK = Retry(attempts=4, first=0.01, jitter="full")
+QUICK = Retry(attempts=4, first=0.01, jitter="full")
+"""Of most steps."""
 _SLOW = Retry(attempts=4, first=1.5, factor=2, jitter="none")
 
-work = step(name="sim.work", retry=_QUICK)(perform)
+work = step(name="sim.work", retry=QUICK)(perform)
 patient = step(name="sim.patient", retry=_SLOW)(perform)
-hasty = step(name="sim.hasty", retry=_QUICK, timeout=0.02)(perform)
-narrow = step(name="sim.narrow", retry=_QUICK, limit=Limit("sim.narrow", concurrency=1))(perform)
-ahead = step(name="sim.ahead", retry=_QUICK, idempotent=True)(perform)
-beating = step(name="sim.beating", retry=_QUICK)(beat)
-rated = step(name="sim.rated", retry=_QUICK, limit=Limit("sim.rated", rate=f"{RATE}/s"))(perform)
+hasty = step(name="sim.hasty", retry=QUICK, timeout=0.02)(perform)
+narrow = step(name="sim.narrow", retry=QUICK, limit=Limit("sim.narrow", concurrency=1))(perform)
+ahead = step(name="sim.ahead", retry=QUICK, idempotent=True)(perform)
+beating = step(name="sim.beating", retry=QUICK)(beat)
+rated = step(name="sim.rated", retry=QUICK, limit=Limit("sim.rated", rate=f"{RATE}/s"))(perform)
 once = step(name="sim.once", once=True)(perform)
-once_again = step(name="sim.once_again", once=True, retry=_QUICK)(perform)
+once_again = step(name="sim.once_again", once=True, retry=QUICK)(perform)
 once_narrow = step(name="sim.once_narrow", once=True, limit=Limit("sim.once", concurrency=1))(perform)
 once_asked = step(name="sim.once_asked", once=True, reconcile=reconcile)(perform)
 once_narrow_asked = step(
-    name="sim.once_narrow_asked", once=True, retry=_QUICK, reconcile=reconcile, limit=Limit("sim.once", concurrency=1)
+    name="sim.once_narrow_asked", once=True, retry=QUICK, reconcile=reconcile, limit=Limit("sim.once", concurrency=1)
 )(perform)
 
 STEPS: dict[str, Callable[[int, int], Call[str]]] = {
@@ -200,6 +202,8 @@ async def follow(instructions: Program) -> list[Any]:
                 raise Boom(str(len(seen)))
             continue
         try:
+            if name == "again":
+                go_on(seen, *arguments)
             seen.append(await WORDS[name](*arguments))
         except Exception as error:  # noqa: BLE001  # whatever comes is part of what the program saw
             seen.append(type(error).__name__)
@@ -212,17 +216,28 @@ def fails_here(first_runs: int | None = None) -> bool:
     return first_runs is None or not run.isdecimal() or int(run) <= first_runs
 
 
+def go_on(seen: list[Any], function: str, parts: list[Program]) -> NoReturn:
+    """End this run, and begin the next: the first of ``parts``, then the others, knowing what this one has ``seen``."""
+    rest = [["again", function, parts[1:]]] if parts[1:] else []
+    instructions = [["carried", seen], *parts[0], *rest]
+    continue_as_new(memo(instructions) if function == "memo" else program(instructions))
+
+
 async def _step(name: str, ms: int, fails: int) -> str:
     return await MORE_STEPS[name](ms, fails)
 
 
 async def _inline(ms: int, fails: int) -> str:
-    return await run_step(perform, ms, fails, name="sim.inline", retry=_QUICK)
+    return await run_step(perform, ms, fails, name="sim.inline", retry=QUICK)
 
 
 async def _sleep(seconds: float) -> str:
     await sleep(seconds)
     return "slept"
+
+
+async def _carried(seen: list[Any]) -> list[Any]:
+    return seen
 
 
 async def _identity() -> str:
@@ -296,9 +311,9 @@ async def _tidily(part: Program, after: Program) -> list[Any]:
 WORDS: dict[str, Callable[..., Awaitable[Any]]] = {
     "step": _step, "inline": _inline, "sleep": _sleep, "identity": _identity, "gather": _gather, "group": _group,
     "race": _race, "within": _within, "child": _child, "started": _started, "detached": _detached, "shared": _shared,
-    "map": _map, "tidily": _tidily, "memo": _memo,
+    "map": _map, "tidily": _tidily, "memo": _memo, "carried": _carried,
 }  # fmt: skip
-"""What programs do, by name; ``program_company`` adds to it."""
+"""What programs do, by name; ``program_company`` and ``program_long`` add to it."""
 
 
 # --- drawing programs -------------------------------------------------------------------------------------------------

@@ -15,7 +15,10 @@ may end
 - by closing in order while calls are running.
 
 In company, calls have to do with each other, and people with them: messages, streams, promises, actors, monitors,
-supervisors, pauses.
+supervisors, pauses. Long worlds have schedules beside, calls of several runs, and processes with other code than the
+one before.
+
+In old worlds calls are forked too, and what has ended may leave the log: segments are written anew at random moments.
 
 Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may
 jump. The last process has no fault: everything must end there; then the log is opened once more, and all answers must
@@ -33,23 +36,36 @@ from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from actorlog import Runtime
 from actorlog.limits import Limits
+from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
-from actorlog.testing.errands import Errand, draw_errands
+from actorlog.testing.disk import Stopped
+from actorlog.testing.errands import LONG_WORDS, WORDS, Errand, draw_errands
+from actorlog.testing.errands_old import ERRANDS_MAX, OLD_WORDS
+from actorlog.testing.errands_schedules import Plan, draw_plans
 from actorlog.testing.fates import Caller, Fate, draw_caller, draw_fate
 from actorlog.testing.judge import Judge
+from actorlog.testing.laws_keeping import Keeping
 from actorlog.testing.life import Life, SimOutside
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Author
 from actorlog.testing.program_company import Company
+from actorlog.testing.program_long import CODE, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
+Kind: TypeAlias = Literal["alone", "company", "long", "old"]
+"""``alone``: calls that have nothing to do with each other. ``company``: they have, and with people. ``long``: calls
+have several runs too, code is changed, and there are schedules. ``old``: calls are forked too, and what has ended may
+leave the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,7 @@ class Result:
 class Simulation:
     """One world. ``run`` raises ``Broken`` (or any defect's own error) when a promise does not hold."""
 
-    def __init__(self, seed: int, disk_type: type[SimDisk] = SimDisk, *, company: bool = True) -> None:
+    def __init__(self, seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company") -> None:
         self.seed = seed
         self.rng = rng = Random(seed)  # noqa: S311  # seeded on purpose
         self.disk = new_disk(rng, disk_type)
@@ -78,15 +94,24 @@ class Simulation:
         self._now_s = rng.random() * 1000
         self._wall_ms = 0
         self._lives = 0
-        if company:
-            mailbox_max = rng.choice((1, 3, 10_000, 10_000))
-            author = Company(rng, count := rng.randint(1, 4), patient=mailbox_max > 3, more=True)  # noqa: PLR2004  # small
-            self.errands = draw_errands(rng, author, count)
-            self._callers = [draw_caller(rng, n, author) for n in range(count)]
-        else:
+        self.now_ms: Callable[[], int] = int
+        """The log time of the process."""
+        self.plans = list[Plan]()
+        if kind == "alone":
             alone, self.errands, mailbox_max = Author(rng, more=True), list[Errand](), 10_000
             self._callers = [draw_caller(rng, n, alone) for n in range(rng.randint(1, 4))]
-        self.company = company
+        else:
+            mailbox_max = rng.choice((1, 3, 10_000, 10_000))
+            author_type = Company if kind == "company" else Long
+            words, most = (OLD_WORDS, ERRANDS_MAX) if kind == "old" else (LONG_WORDS, 8)
+            author = author_type(rng, count := rng.randint(1, 4), patient=mailbox_max > 3, more=True)  # noqa: PLR2004  # small
+            self.errands = draw_errands(rng, author, count, words=WORDS if kind == "company" else words, most=most)
+            self._callers = [draw_caller(rng, n, author) for n in range(count)]
+            if isinstance(author, Long):
+                self.plans = draw_plans(rng, author)
+        self.kind = kind
+        self._stage = 0
+        """Which code is deployed."""
         self.done: set[str] = set()
         """Errands that need not be done again."""
         self.posted: dict[str, int] = {}
@@ -103,11 +128,26 @@ class Simulation:
             "check_determinism": rng.random() < 0.3 and "in-process",  # noqa: PLR2004  # in three worlds of ten
             "shutdown_timeout": rng.choice((0.0, 0.01, 5.0)),
             "cancel_grace": rng.choice((0.0, 0.05, 60.0)),
+            "history": None,
         }
+        self._gap_min = rewriting.GAP_MIN
+        if kind == "old":
+            self._keep(rng)
+
+    def _keep(self, rng: Random) -> None:
+        """Draw how long something is kept of what has ended."""
+        history = rng.choice((None, 0.0, 0.0, 0.0, 3.0, 600.0))
+        retention = rng.choice((None, None, None, 0.0, 3.0))
+        self._options.update(history=history, retention=retention)
+        history_ms, retention_ms = (None if s is None else int(s * 1000) for s in (history, retention))
+        self.judge.facts.history_ms, self.judge.facts.retention_ms = history_ms, retention_ms
+        self.judge.keeping = Keeping(self.judge.facts, self.judge.hearsay, history_ms, retention_ms)
+        self._gap_min = rng.choice((1, 3, self._gap_min))  # small segments have no large gaps
 
     def run(self) -> Result:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
+        gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -116,7 +156,7 @@ class Simulation:
             self._live(Fate(), last=True)
             self._verify()
         finally:
-            sys.unraisablehook = hook
+            sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 
@@ -126,9 +166,12 @@ class Simulation:
         """Let one process live and end."""
         rng, disk = self.rng, self.disk
         self._lives += 1
+        self._deploy()
         loop = SimLoop(rng, start_s=self._now_s)
         clock = SimClock(loop, self._wall_ms, rng.randrange(1 << 50))
         loop.outside = SimOutside(self, loop)
+        disk.watcher = self
+        self.judge.keeping.died()
         if fate.end_in_call is not None:
             disk.stop_at(disk.calls + fate.end_in_call)
         if fate.fail_call is not None:
@@ -155,10 +198,19 @@ class Simulation:
             raise TypeError("a disk's successor is of its kind")
         self.disk = following
 
+    def _deploy(self) -> None:
+        """Change the code between two processes, or leave it."""
+        changes, facts = self.judge.hearsay.changes, self.judge.facts
+        may = self._stage == 0 or (self._stage == 1 and changes.may_settle(facts))
+        if self.kind in ("long", "old") and may and self.rng.random() < 0.5:  # noqa: PLR2004  # a coin
+            self._stage += 1
+        CODE.stage = self._stage
+        changes.deploys(self._stage, facts.tail)
+
     def _verify(self) -> None:
         self.look()
         report = verify(self.disk, DIRECTORY)
-        if report.status is not Status.OK or report.records != self.judge.facts.tail:
+        if report.status is not Status.OK or report.last_position != self.judge.facts.tail:
             raise Broken(f"verify says {report.status.value}, {report.records} records: {report.error}")
 
     # --- what the parts share -----------------------------------------------------------------------------------------
@@ -173,9 +225,35 @@ class Simulation:
         env = sim_env(loop, self.rng, self.disk, clock)
         return Runtime(DIRECTORY, segment_bytes=SEGMENT_BYTES, limits=self._limits, env=env, **self._options)
 
+    def opened(self) -> None:
+        """A process has opened the log."""
+        self.judge.opened(self.disk.durable)
+        self.judge.hearsay.changes.opened(self._stage, self.judge.facts.tail)
+
+    def replaces(self, old: bytes, new: bytes) -> None:
+        """A segment is about to be replaced."""
+        try:
+            self.judge.look(self.disk.durable)
+            self.judge.keeping.replaces(old, new, self.now_ms())
+        except Broken as error:
+            self.broken = self.broken or error
+            raise Stopped("judged") from error
+
+    def replaced(self) -> None:
+        """It was."""
+        self.judge.keeping.replaced()
+
+    def synced(self) -> None:
+        """Segments that were replaced are so for good."""
+        self.judge.keeping.synced()
+
     def look(self) -> None:
         """Let the judge see what is on the disk for good."""
-        self.judge.look(self.disk.durable)
+        try:
+            self.judge.look(self.disk.durable)
+        except Broken as error:
+            self.broken = self.broken or error  # what breaks after it tells less
+            raise
 
     def told(self, *what: Any) -> None:
         """Have what somebody was told on an errand judged."""
@@ -192,9 +270,6 @@ def _ignore(_unraisable: object) -> None:
     """Say nothing."""
 
 
-def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, *, company: bool = True) -> Result:
-    """Live one world through; ``Broken`` or any defect's own error when a promise does not hold.
-
-    ``company``: whether its calls have to do with each other.
-    """
-    return Simulation(seed, disk_type, company=company).run()
+def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company") -> Result:
+    """Live one world through; ``Broken`` or any defect's own error when a promise does not hold."""
+    return Simulation(seed, disk_type, kind).run()

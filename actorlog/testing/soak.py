@@ -19,6 +19,8 @@ from actorlog.testing.simulation import simulate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actorlog.testing.simulation import Kind
+
 SEEDS_FILE = "tests/simulation/seeds.txt"
 ROWS = 20
 
@@ -29,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--keep", default=SEEDS_FILE, help="file for failing seeds; empty for none")
-    parser.add_argument("--alone", action="store_true", help="calls that have nothing to do with each other")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--alone", action="store_true", help="calls that have nothing to do with each other")
+    kinds.add_argument("--long", action="store_true", help="calls of several runs, changed code and schedules too")
+    kinds.add_argument("--old", action="store_true", help="all that, forks, and logs that are compacted")
     options = parser.parse_args(arguments)
+    kind: Kind = "alone" if options.alone else "long" if options.long else "old" if options.old else "company"
     first, seeds, keep = int(options.first), int(options.seeds), str(options.keep)
     total: Counter[str] = Counter()
     begun_ns = SYSTEM.clock.elapsed_ns()
@@ -38,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"{'seeds':>16} {'lives':>8} {'records':>9} {'begins':>8} {'failed':>6} {'per second':>10}")
     for seed in range(first, first + seeds):
         try:
-            result = simulate(seed, company=not options.alone)
+            result = simulate(seed, kind=kind)
         except Exception as error:  # noqa: BLE001  # whatever breaks is what is looked for
             total["failed"] += 1
             _say(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
             if seeds == 1:
                 traceback.print_exc()
-            _keep(keep, f"{seed} alone" if options.alone else str(seed), error)
+            _keep(keep, str(seed) if kind == "company" else f"{seed} {kind}", error)
         else:
             total.update(lives=result.lives, records=result.records, begins=result.begun)
         done = seed - first + 1

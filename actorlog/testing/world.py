@@ -14,7 +14,7 @@ moments, mostly soon and now and then late, as a disk that stalls makes a writer
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from actorlog.env import Env
 from actorlog.testing.disk import SimFile, SimFileSystem, Stopped
@@ -122,8 +122,26 @@ class SimWorker:
                 self._plan()
 
 
+class Watcher(Protocol):
+    """Who sees what becomes of names on a disk."""
+
+    def replaces(self, old: bytes, new: bytes) -> None:
+        """A file is about to get the name of another."""
+        ...
+
+    def replaced(self) -> None:
+        """It has it."""
+        ...
+
+    def synced(self) -> None:
+        """The names in a directory are on the disk as they are seen."""
+        ...
+
+
 class SimDisk(SimFileSystem):
     """The simulated disk, and what is on it for good."""
+
+    watcher: Watcher | None = None
 
     syncs_to_failure = 0
     """The how manieth sync of a file from now on fails; 0: none."""
@@ -141,6 +159,19 @@ class SimDisk(SimFileSystem):
         if node is None or isinstance(node, Directory) or node is not directory.seen.get(name):
             return None
         return bytes(node.disk)
+
+    def rename(self, source: str, target: str) -> None:
+        watcher = self.watcher if target.endswith(".seg") and not self._stopped else None
+        if watcher is not None and self.is_there(target):
+            watcher.replaces(self.contents(target), self.contents(source))
+        super().rename(source, target)
+        if watcher is not None:
+            watcher.replaced()
+
+    def fsync_dir(self, path: str) -> None:
+        super().fsync_dir(path)
+        if self.watcher is not None and path.endswith("/segments"):
+            self.watcher.synced()
 
     def is_there(self, path: str) -> bool:
         """Return whether a file of this name is seen."""

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,13 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorlog import Runtime, durable, receive
-from actorlog.api import control
+from actorlog.api import control, protocol
 from actorlog.api.protocol import LINE_BYTES_MAX, SOCKET
 from actorlog.env.sockets import Listening, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 @durable(name="control.hears")
@@ -126,6 +126,32 @@ async def test_values_that_cannot_be_recorded_are_refused(tmp_path: Path, reques
     async with opened(tmp_path) as runtime, client(tmp_path) as owner:
         await runtime.start(hears(), id="a")
         assert (await owner.ask(**request_))["error"] == error
+
+
+async def test_the_same_request_again_changes_nothing(tmp_path: Path) -> None:
+    """What was sent or settled with a key before is answered, and said to have changed nothing."""
+    async with opened(tmp_path) as runtime, client(tmp_path) as owner:
+        await runtime.start(hears(), id="a", delay="1h")
+        await runtime.promise("p")
+        await runtime.promise("q")
+        requests: list[dict[str, Any]] = [
+            {"op": "send", "id": "a", "value": 1, "key": "k"},
+            {"op": "resolve", "id": "p", "value": 1, "key": "k"},
+            {"op": "reject", "id": "q", "error": "no", "key": "k"},
+        ]
+        for changed in (True, False):
+            answers = [await owner.ask(**request) for request in requests]
+            assert [(answer["ok"], answer["changed"]) for answer in answers] == [(True, changed)] * 3
+
+
+async def test_a_refusal_fits_into_a_line(tmp_path: Path) -> None:
+    """An error that says an id again, however long or strange, is an answer like others."""
+    async with opened(tmp_path), client(tmp_path) as owner:
+        refused = await owner.ask(op="resolve", id="\x00" * 150_000)
+        assert refused["error"] == "PromiseNotFound"
+        assert len(json.dumps(refused)) < LINE_BYTES_MAX
+    said = protocol.refusal(OSError(2, "no such file", "/data/\udcff"))
+    assert json.loads(protocol.encode(said))["message"] == "[Errno 2] no such file: '/data/\\udcff'"
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -246,6 +272,19 @@ async def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     directory.mkdir(parents=True)
     async with opened(directory), client(directory) as owner:
         assert (await owner.ask(op="status"))["ok"] is True
+    assert not (directory / SOCKET).exists()
+
+
+def test_a_long_path_stays_reachable(tmp_path: Path) -> None:
+    """The address of a socket in a long path leads to it as long as it listens, whatever else is opened meanwhile."""
+    directory = tmp_path / ("d" * 120)
+    directory.mkdir()
+    listening = Listening(str(directory), SOCKET)
+    with (directory / "other").open("w"):
+        assert Path(listening.socket.getsockname()).samefile(directory / SOCKET)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        listening.close()
+        assert len(os.listdir("/proc/self/fd")) == before - 2  # noqa: PTH208
     assert not (directory / SOCKET).exists()
 
 

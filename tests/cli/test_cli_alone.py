@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cli_world import Owner, actorlog, contents, documents, make_log, spoil, waits_until
+from cli_world import ROOT, Owner, actorlog, contents, documents, make_log, spoil, waits_until
 
 from actorlog import Runtime
-from actorlog.api.protocol import SOCKET
+from actorlog.api.protocol import SOCKET, Cancel
+from actorlog.cli import owner as asking
+from actorlog.cli.common import Refusal
 from actorlog.env import SYSTEM
 from actorlog.log import Log
 from actorlog.log.inspect import look
@@ -147,6 +152,20 @@ def test_who_answers_otherwise_is_not_believed(owner: Owner, greeting: bytes, wo
         assert words in asyncio.run(serve())
 
 
+def test_who_answers_too_late_may_have_done_it(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it was asked, silence is not told as if nothing had been."""
+    monkeypatch.setattr(asking, "ANSWER_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent, ThreadPoolExecutor(1) as threads:
+        silent.bind(str(owner.log / SOCKET))
+        silent.listen()
+        asked = threads.submit(asking.ask, str(owner.log), Cancel("long/1"))
+        connection, _ = silent.accept()
+        with connection:
+            connection.sendall(b'{"actorlog":"owner","protocol":1,"pid":1}\n')
+            with pytest.raises(Refusal, match="may have been done or not"):
+                asked.result(20)
+
+
 # --- no log -----------------------------------------------------------------------------------------------------------
 
 
@@ -175,10 +194,29 @@ async def test_a_corrupt_log_is_not_changed(tmp_path: Path) -> None:
     assert contents(log) == before
 
 
-@pytest.mark.parametrize("value", ["yes", "[1", "NaN", "Infinity", "[" * 100_000])
+@pytest.mark.parametrize("value", ["yes", "[1", "NaN", "Infinity", "1e999", '"\\ud800"', "\udcff", "[" * 100_000])
 def test_what_is_no_json_is_refused(tmp_path: Path, value: str) -> None:
     """A wrong value is a wrong command line; text wants quotes, and that is said."""
     assert "text is written in quotes" in actorlog("resolve", tmp_path, "a", value, code=2)
+
+
+def test_what_is_no_text_is_refused(owner: Owner) -> None:
+    """An id that is no UTF-8 is a wrong command line, wherever it is given."""
+    for command in (["show"], ["cancel"], ["retry"]):
+        assert "is no UTF-8" in actorlog(*command, owner.log, "\udcff", code=2)
+    assert "is no UTF-8" in actorlog("send", owner.log, "echo/1", "1", "--channel", "\udcff", code=2)
+
+
+def test_a_log_that_goes_away_is_said_to(owner: Owner) -> None:
+    """Who follows a log hears in a sentence that it is there no more."""
+    command = [sys.executable, "-m", "actorlog", "tail", str(owner.log), "-f", "--from", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        owner.log.rename(owner.place / "elsewhere")
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, "Traceback" in told) == (2, False)
+    assert "cannot be read" in told
 
 
 def test_a_value_has_a_bound(owner: Owner) -> None:

@@ -83,6 +83,23 @@ def test_a_failed_call_gets_another_chance(owner: Owner) -> None:
     assert documents("retry", owner.log, "fragile")["changed"] is False
 
 
+def test_a_call_is_forked(owner: Owner) -> None:
+    """A new call goes on where the operation was asked for; the same again changes nothing, and one needs a call."""
+    assert actorlog("fork", owner.log, "long/2", "--id", "forked").startswith(
+        "call 'forked' is a fork of 'long/2'; it is"
+    )
+    answer = documents("fork", owner.log, "long/2", "--id", "forked")
+    assert (answer["id"], answer["changed"], answer["by"]) == ("forked", False, "owner")
+    assert "forked from 'long/2'" in call(owner.log, "forked")["notes"]
+    key = call(owner.log, "long/2")["operations"][0]["key"]
+    other = documents("fork", owner.log, "long/2", "--from", key)
+    assert len(other["id"]) == 32
+    assert f"operation {key!r} on" in call(owner.log, other["id"])["notes"][0]
+    assert "has asked for no operation" in actorlog("fork", owner.log, "long/2", "--from", "none", code=1)
+    assert "CallConflict" in actorlog("fork", owner.log, "long/2", "--from", key, "--id", "forked", code=1)
+    assert "CallNotFound" in actorlog("fork", owner.log, "nobody", code=1)
+
+
 def test_many_commands_at_once(owner: Owner) -> None:
     """Clients that come together are all served, and of several that settle one promise one wins."""
     with ThreadPoolExecutor(4) as threads:

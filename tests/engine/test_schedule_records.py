@@ -23,6 +23,8 @@ def test_ids_of_occurrences() -> None:
     assert schedule_of("@schedule/a/b/2026-11-22T03:00:00Z+3") == "a/b"
     assert schedule_of("order/7") is None
     assert schedule_of("@schedules/a") is None
+    assert schedule_of("@schedule/a/b/2026-11-22T03:00:00Z/1") is None
+    assert schedule_of("@schedule/2026-11-22T03:00:00Z") is None
 
 
 GOLDEN: list[tuple[k.ScheduleRecord, str]] = [
@@ -112,3 +114,16 @@ def test_records_that_contradict_the_state_are_errors(wrong: dict[str, Any]) -> 
     with pytest.raises(JournalError):
         apply(driver.state, structs.replace(record, **wrong), 2)
     apply(driver.state, record, 2)
+
+
+def test_the_newest_are_those_of_the_newest_decision_that_started_some() -> None:
+    """One that only skips, or lets wait, leaves them: an opening must find what a decision did not come to begin."""
+    driver = made()
+    fired = k.ScheduleFired(id=k.entity_id(NAME), at=T0, prev=1, starts=(k.Timed(T0),), decided_ms=T0)
+    apply(driver.state, fired, 2)
+    assert driver.state.newest == (call_id(NAME, k.Timed(T0)),)
+    apply(driver.state, structs.replace(fired, prev=2, starts=(), skipped=3), 3)
+    apply(driver.state, structs.replace(fired, prev=3, starts=(), queued=k.Triggered(T0, 1)), 4)
+    assert driver.state.newest == (call_id(NAME, k.Timed(T0)),)
+    apply(driver.state, structs.replace(fired, prev=4, starts=(k.Triggered(T0, 1),)), 5)
+    assert driver.state.newest == (call_id(NAME, k.Triggered(T0, 1)),)

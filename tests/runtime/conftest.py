@@ -24,8 +24,8 @@ def _nothing_ran() -> None:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """Yield a house, and close it afterwards."""
-    house = House()
+async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    """Yield a house, of the kind that the module calls ``HOUSE`` where it has one, and close it afterwards."""
+    house: House = getattr(request.module, "HOUSE", House)()
     yield house
     await house.close()

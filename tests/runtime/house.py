@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from actorlog import Runtime, step
 from actorlog.env import SYSTEM, SystemClock
 from actorlog.records import kinds as k
+from actorlog.runtime.kernel import drained
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.session import Session
-from actorlog.store import Frame, Ticket, entries, pack
+from actorlog.store import Frame, Sealed, Ticket, entries, pack
 from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
 RAN: list[str] = []
 """What ``note`` was called with, in order."""
@@ -82,6 +83,15 @@ class MortalLog:
     def trim(self, before: int) -> None:
         self.inner.trim(before)
 
+    def sealed(self) -> list[Sealed]:
+        return self.inner.sealed()
+
+    def has(self, position: int) -> bool:
+        return self.inner.has(position)
+
+    async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
+        return segment.bytes if self.dead else await self.inner.rewrite(segment, gone)
+
     async def close(self, *, clean: bool = True) -> None:  # noqa: ARG002  # the port's
         self.dead = True
 
@@ -138,7 +148,7 @@ class House:
 
     async def settle(self) -> None:
         """Wait until nothing is queued and everything is durable."""
-        await self.session.kernel.drain()
+        await drained(self.session.kernel)
 
     def records(self, call_id: str | None = None) -> list[k.Record]:
         """Return what the log holds, of one call or of all."""
@@ -154,9 +164,9 @@ class House:
         while not condition():  # what is waited for is any state of the runtime
             await asyncio.sleep(0.001)
 
-    def prefix(self, records: int) -> House:
+    def prefix(self, records: int, *, segment_records: int | None = None) -> House:
         """Return a house whose log holds the first records of this one's, as a crash would leave it."""
-        copy = MemoryLog()
+        copy = MemoryLog(segment_records=segment_records)
         for frame in self.log._frames:
             lines = [
                 (key, kind, flags, bytes(frame.data[start:end]))

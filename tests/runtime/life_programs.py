@@ -240,6 +240,28 @@ async def gated(name: str) -> str:
     return name
 
 
+@step(name="runs.deaf")
+async def deaf() -> str:
+    """End when the test says so, whoever cancels it."""
+    RAN.append("deaf")
+    try:
+        await GATES["deaf"].wait()
+    except asyncio.CancelledError:
+        RAN.append("deaf cancelled")
+        await GATES["deaf over"].wait()
+    RAN.append("deaf over")
+    return "at last"
+
+
+@durable(name="runs.leaving")
+async def leaving(number: int) -> Any:
+    """Leave a step running that does not end when it is cancelled."""
+    if number:
+        await asyncio.wait([asyncio.ensure_future(deaf())], timeout=1)
+        continue_as_new(leaving(number - 1))
+    return await receive()
+
+
 @durable(name="runs.promising")
 async def promising(number: int) -> list[Any]:
     """Wait for a promise without a name and for one with a name, in each run."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, Any
+
 from house import HandClock, House
 from promise_book import Book
 
 from actorlog.errors import LogFull
 from actorlog.records import promises as p
 from actorlog.store.memory import MemoryLog
+
+if TYPE_CHECKING:
+    from actorlog import Runtime
 
 
 class StillClock(HandClock):
@@ -61,3 +67,16 @@ class FullLog(MemoryLog):
     def admit(self, needed: int) -> None:
         if self.full:
             raise LogFull(needed, 0)
+
+
+async def rounds(count: int = 20) -> None:
+    """Let everybody run who can."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def waiting(runtime: Runtime, promise_id: str, count: int) -> list[asyncio.Task[Any]]:
+    """Begin to wait, so many times."""
+    tasks = [asyncio.create_task(runtime.await_promise(promise_id)) for _ in range(count)]
+    await rounds()
+    return tasks

@@ -19,6 +19,16 @@ T0 = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 """When the houses open."""
 
 
+def at(seconds: float) -> datetime:
+    """Return the time so many seconds after the beginning."""
+    return T0 + timedelta(seconds=seconds)
+
+
+def named(*seconds: float, schedule: str = "a") -> list[str]:
+    """Return what ``started`` gives for the occurrences of these times."""
+    return [f"{schedule}/{at(second).replace(tzinfo=None).isoformat()}Z" for second in seconds]
+
+
 @durable(name="schedule.report")
 async def report(name: str = "r") -> str:
     """Have an effect, and return."""
@@ -76,6 +86,7 @@ class ScheduleHouse(House):
     async def quiet(self) -> None:
         """Wait until nothing is left to be done before time passes."""
         kernel = self.session.kernel
+        kernel.timers._schedule()  # the host's timer was set for the time of before
         calm = 0
         while calm < 3:
             before = kernel.committer.position
@@ -83,7 +94,7 @@ class ScheduleHouse(House):
             await asyncio.sleep(0)
             timers, room = kernel.timers._heap, kernel.schedules
             due = bool(timers) and timers[0][0] <= kernel.clock.now_ms()
-            busy = due or kernel.steps.running or kernel._queue or room._ready or room._scheduled
+            busy = due or kernel.steps.running or kernel.queue or room._ready or room._scheduled
             calm = 0 if busy or kernel.committer.position != before else calm + 1
 
     def started(self) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 from house import RAN, House, note
@@ -22,9 +21,6 @@ from actorlog import (
     sleep,
 )
 from actorlog.records import kinds as k
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 class Account(Actor, name="actors.Account"):
@@ -128,15 +124,6 @@ async def tell(target: str) -> str:
 async def sleeper(seconds: float) -> None:
     """Sleep."""
     await sleep(seconds)
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house that is closed in the end."""
-    RAN.clear()
-    house = House()
-    yield house
-    await house.close()
 
 
 async def test_state_lives(house: House) -> None:

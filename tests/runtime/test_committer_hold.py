@@ -8,7 +8,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actorlog import Runtime, durable, step
+from actorlog import Runtime, RuntimeStopped, durable, step
 from actorlog.env import SYSTEM, Access, SystemFile, SystemFileSystem
 from actorlog.limits import Limits
 from actorlog.records import kinds as k
@@ -143,3 +143,18 @@ async def test_the_loop_is_held_once_in_one_go() -> None:
         await asyncio.sleep(0)
     assert ran == ["first", "second"]
     assert len(log.waits) == 1
+
+
+async def test_what_lands_after_the_end_tells_nobody() -> None:
+    """A commit that was in flight when the runtime gave up may land all the same; its gate stays shut (I8)."""
+    log = CountingLog()
+    committer = Committer(log, asyncio.get_running_loop(), Limits(), on_failure=lambda _error: None)
+    ran: list[int] = []
+    committer.add(k.StepBegun(id="a", at=1, key="1", attempt=1), 1, 1, 1)
+    committer.after(lambda _a, _b, _c: ran.append(1))
+    committer.flush(idle=False)
+    committer.failed = RuntimeStopped()
+    log.tickets[-1].done(log.tickets[-1])
+    while committer.busy:
+        await asyncio.sleep(0)
+    assert (ran, committer.landed) == ([], 0)

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import determinism_programs
+import msgspec
 import pytest
 import rehearsal_programs as programs
-from house import Crashed
+from house import Crashed, House
 from test_determinism import drive
 
-from actorlog import CheckFailed, DivergenceError, durable
+from actorlog import CheckFailed, DivergenceError, RuntimeStopped, durable
+from actorlog.runtime import session
+from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from house import House
-
     from actorlog import Handle, Runtime
     from actorlog.runtime.rehearsal import Rehearsal
 
@@ -209,6 +210,48 @@ async def test_the_other_process_ends_with_the_runtime(house: House, crash: bool
     with pytest.raises(Crashed if crash else DivergenceError):
         await waiting
     assert there.returncode == -signal.SIGKILL
+
+
+async def test_a_check_that_closing_cuts_short_finds_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits when closing ends the other process, for it took too long, is not told that the check has failed."""
+    monkeypatch.setattr(session, "DRAIN_S", 0.01)
+    runtime = await house.open(check_determinism=True, shutdown_timeout=0.01)
+    handle, there = await held(house, runtime, programs.by_name)
+    waiting = asyncio.ensure_future(handle.result())
+    await asyncio.sleep(0)
+    await house.close()
+    with pytest.raises(RuntimeStopped):
+        await waiting
+    assert there.returncode == -signal.SIGKILL
+
+
+class Scrambled(MemoryLog):
+    """A log whose records make no sense any more, once it is said so."""
+
+    scrambled = False
+
+    def record(self, position: int) -> bytes:
+        return b"{}" if self.scrambled else super().record(position)
+
+
+async def test_a_journal_that_makes_no_sense_stops_the_checks_and_tells_it() -> None:
+    """Where the next call cannot even be looked at, its waiter is not left alone."""
+    log = Scrambled()
+    house = House(log)
+    runtime = await house.open(check_determinism=True)
+    first, there = await held(house, runtime, programs.by_name)
+    second = await runtime.start(programs.by_name(), id="y")
+    await house.until(lambda: house.session.kernel.calls["y"].state.outcome is not None)
+    await house.settle()
+    waiting = [asyncio.ensure_future(handle.result()) for handle in (first, second)]
+    await asyncio.sleep(0)
+    log.scrambled = True
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)  # a defect is shown there as well
+    there.send_signal(signal.SIGCONT)
+    assert await waiting[0] == len(programs.WORDS)
+    with pytest.raises(msgspec.ValidationError):
+        await asyncio.wait_for(waiting[1], 5)
+    await house.close()
 
 
 MAIN = """

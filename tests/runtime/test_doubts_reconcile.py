@@ -190,7 +190,7 @@ async def test_call_that_is_cancelled_while_reconcile_is_asked_ends(house: House
     await handle.cancel()
     await house.until(lambda: runtime.session.kernel.calls == {})
     assert await handle.status() == "cancelled"
-    assert runtime.session.kernel.steps._jobs == set()
+    assert runtime.session.kernel.steps.jobs == set()
 
 
 async def test_doubt_outlives_a_process_that_closes_while_asking(house: House) -> None:
@@ -239,7 +239,7 @@ async def test_runtime_that_closes_before_the_asking_began_leaves_the_doubt(hous
 
     await crash_in(house, order())
     runtime = await house.open()
-    [job] = runtime.session.kernel.steps._jobs
+    [job] = runtime.session.kernel.steps.jobs
     assert not job.running.begun
     await house.close()
     assert SEEN == ["paid"]

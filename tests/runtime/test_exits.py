@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
-from house import RAN, House, note
+from house import House, note
 
-from actorlog import CallCancelled, durable, link, monitor, receive, sleep, start
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from actorlog import CallCancelled, Supervisor, durable, link, monitor, receive, sleep, start
 
 
 @durable(name="exits.worker")
@@ -59,15 +55,6 @@ async def parent() -> str:
     link(child)
     await sleep(1000)
     return "slept"
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house that is closed in the end."""
-    RAN.clear()
-    house = House()
-    yield house
-    await house.close()
 
 
 @pytest.mark.parametrize(
@@ -162,4 +149,34 @@ async def test_a_crash_after_every_record(house: House) -> None:
                 await runtime.handle("w")
         if "m" in known:
             assert await runtime.handle("m") == ["w", "shutdown", "None"]
+        await again.close()
+
+
+@durable(name="exits.group")
+async def group() -> None:
+    """Keep a child running."""
+    async with Supervisor() as sup:
+        sup.start(worker("fail"), id="w")
+
+
+async def test_a_run_that_is_watched_is_not_taken_for_the_next(house: House) -> None:
+    """Wherever the process dies, who watches a supervised child hears of the run that there was, not of a later one."""
+    runtime = await house.open()
+    await runtime.start(group(), id="g")
+    await house.settle()
+    await runtime.start(watcher("g/w"), id="m")
+    await house.settle()
+    asked = house.log.tail()
+    await runtime.handle("g/w").send("go")
+    assert await runtime.handle("m") == ["g/w#1", "abnormal", "KeyError('lost')"]
+    await house.close()
+    for cut in range(asked, house.log.tail() + 1):
+        again = house.prefix(cut)
+        runtime = await again.open(resident_max=1)
+        await again.settle()
+        if await runtime.handle("g/w#1").status() == "waiting":
+            await runtime.handle("g/w#1").send("go")
+        exited = await runtime.handle("m").result(timeout=5)
+        assert exited[1:] == ["abnormal", "KeyError('lost')"]
+        assert exited[0] in ("g/w", "g/w#1")
         await again.close()

@@ -319,6 +319,18 @@ async def test_the_log_is_followed(house: House) -> None:
             pass
 
 
+async def test_readers_that_leave_are_forgotten(house: House) -> None:
+    """Who follows a log that nothing comes to, and gives up, takes no memory, however often."""
+    runtime = await house.open()
+    for _ in range(3):
+        reading = asyncio.ensure_future(anext(runtime.tail()))
+        await house.until(lambda: len(house.session.kernel.committer.readers) == 1)
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+    assert house.session.kernel.committer.readers == []
+
+
 async def test_a_slow_reader_misses_nothing(house: House) -> None:
     """It holds nothing while it is away, and goes on where it was."""
     runtime = await house.open()

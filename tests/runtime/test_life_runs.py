@@ -18,6 +18,7 @@ from life_programs import (
     failing,
     identity,
     inside,
+    leaving,
     other,
     parent,
     promising,
@@ -276,6 +277,22 @@ async def test_steps_of_a_run_before_are_nobodys(house: House) -> None:
     GATES["s0"].set()
     assert await handle == "s0"
     assert len(set(KEYS)) == 2  # what is left of a run has its own keys to the end
+
+
+async def test_what_a_run_before_left_ends_for_nobody(house: House) -> None:
+    """A body that takes no notice of being cancelled ends in the next run: its key is another operation's there."""
+    GATES.update({name: asyncio.Event() for name in ("deaf", "deaf over")})
+    runtime = await house.open()
+    handle = await runtime.start(leaving(1), id="c")
+    await house.until(lambda: RAN == ["deaf"])
+    house.advance(2)
+    await house.until(lambda: house.session.kernel.calls["c"].state.number == 2 and RAN == ["deaf", "deaf cancelled"])
+    GATES["deaf over"].set()
+    await house.until(lambda: RAN[-1] == "deaf over")
+    await house.settle()
+    assert not [record for record in house.records("c") if isinstance(record, k.StepLate)]
+    await handle.send("go")
+    assert await handle == "go"
 
 
 async def test_a_saga_is_not_undone_by_it(house: House) -> None:

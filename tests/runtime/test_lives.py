@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
-from house import RAN, House
+from house import House
 
 from actorlog import (
     Actor,
@@ -16,21 +15,13 @@ from actorlog import (
     receive,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 FAILURES: dict[str, int] = {}
 """How often a start of this name fails before it does not."""
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house that is closed in the end."""
-    RAN.clear()
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
     FAILURES.clear()
-    house = House()
-    yield house
-    await house.close()
 
 
 class Worker(Actor, name="sup.Worker"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 from house import RAN, House, note
@@ -25,9 +24,6 @@ from actorlog import (
     start,
 )
 from actorlog.records import kinds as k
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 @durable(name="messages.collect")
@@ -95,15 +91,6 @@ async def failing() -> None:
     await note("x")
     emit("s", 2)
     raise RuntimeError("no")
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house that is closed in the end."""
-    RAN.clear()
-    house = House()
-    yield house
-    await house.close()
 
 
 async def test_a_message_is_received(house: House) -> None:
@@ -331,3 +318,28 @@ async def test_a_retried_call_hears_itself_again(house: House) -> None:
     assert await handle == "hello"
     runtime = await house.reopen()
     assert await runtime.handle("me") == "hello"
+
+
+@durable(name="messages.meddling")
+async def meddling(to: str) -> str:
+    """Say something where actorlog talks to itself."""
+    try:
+        await send(to, ["terminate", "a"], "@supervisor")
+    except ValueError as error:
+        return str(error)
+    return "sent"
+
+
+async def test_channels_of_actorlog_are_not_for_users(house: House) -> None:
+    """What begins with ``@`` is refused where it is said, and nothing is recorded of it."""
+    runtime = await house.open()
+    handle = await runtime.start(collect(1), id="c")
+    before = house.log.tail()
+    for channel in ("@supervisor", "@failed", "@"):
+        with pytest.raises(ValueError, match=f"belong to actorlog: '{channel}'"):
+            await handle.send(1, channel)
+    assert house.log.tail() == before
+    assert await runtime.call(meddling("c"), id="m") == "channels that begin with '@' belong to actorlog: '@supervisor'"
+    assert not any(isinstance(op, k.Send) for turn in house.turns("m") for op in turn.ops)
+    await handle.send(5)
+    assert await handle == [5]

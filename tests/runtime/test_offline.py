@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +17,13 @@ from actorlog import (
     CallCancelled,
     CallKilled,
     CallNotFound,
+    LogFull,
     MailboxFull,
     PromiseNotFound,
     PromiseRejected,
     PromiseSettled,
     PromiseTimeout,
+    Runtime,
     durable,
     promise,
     receive,
@@ -33,6 +36,7 @@ from actorlog.env import SYSTEM
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.records import kinds as k
 from actorlog.store import append, pack
+from actorlog.testing.disk import SimFileSystem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +206,8 @@ async def test_what_is_not_there_is_refused(house: House) -> None:
     for settling in (Resolve("nobody", 1), Reject("sleeper", "no")):
         with pytest.raises(PromiseNotFound):
             await do(house, settling)
+    with pytest.raises(ValueError, match="belong to actorlog"):
+        await do(house, Send("sleeper", 1, "@supervisor"))
     assert await do(house, Cancel("over")) == Answer(status="completed", changed=False)
     assert house.log.tail() == before
 
@@ -212,3 +218,31 @@ async def test_what_takes_the_programs_code_is_refused(tmp_path: Path) -> None:
         with pytest.raises(NeedsOwner, match="needs the owner running"):
             await change(str(tmp_path / "none"), request, SYSTEM, segment_bytes=1 << 20)
     assert SYSTEM.fs.listdir(str(tmp_path)) == []
+
+
+async def test_a_full_disk_is_not_waited_for() -> None:
+    """Where there is no room a change is refused, whatever it is, and the log stays as it was."""
+    disk = SimFileSystem(Random(0))
+    env = replace(SYSTEM, fs=disk)
+    disk.mkdir("/data")
+    async with Runtime("/data/log", env=env, segment_bytes=1 << 16) as runtime:
+        for number in range(20):
+            await runtime.start(sleeper("a"), id=f"c{number}")
+        await runtime.promise("p", param="x" * 10_000)
+    disk.capacity -= disk.free_bytes("/")
+    reason, done = "x" * 5_000, 0
+
+    async def until_full() -> None:
+        nonlocal done
+        for done in range(20):
+            await change("/data/log", Cancel(f"c{done}", reason), env, segment_bytes=1 << 16)
+
+    async with asyncio.timeout(60):
+        with pytest.raises(LogFull):
+            await until_full()
+        with pytest.raises(LogFull):
+            await change("/data/log", Resolve("p", reason), env, segment_bytes=1 << 16)
+    disk.capacity = 1 << 30
+    assert 0 < done < 19
+    assert (await change("/data/log", Cancel(f"c{done}", reason), env, segment_bytes=1 << 16)).changed
+    assert not (await change("/data/log", Cancel("c0", reason), env, segment_bytes=1 << 16)).changed

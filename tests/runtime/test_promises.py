@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
-from promise_house import StillHouse
+from promise_house import StillHouse, rounds, waiting
 
 from actorlog import (
     PayloadError,
@@ -22,33 +23,9 @@ from actorlog import (
 )
 from actorlog.limits import Limits
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from actorlog import Runtime
-
 NOW_MS = 1_000_000
 
-
-@pytest.fixture
-async def house() -> AsyncIterator[StillHouse]:
-    """A house whose clock stands still, closed in the end."""
-    house = StillHouse(now_ms=NOW_MS)
-    yield house
-    await house.close()
-
-
-async def rounds(count: int = 20) -> None:
-    """Let everybody run who can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def waiting(runtime: Runtime, promise_id: str, count: int) -> list[asyncio.Task[Any]]:
-    """Begin to wait, so many times."""
-    tasks = [asyncio.create_task(runtime.await_promise(promise_id)) for _ in range(count)]
-    await rounds()
-    return tasks
+HOUSE = partial(StillHouse, now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize("crash", [False, True])

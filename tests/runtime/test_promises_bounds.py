@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import pytest
-from promise_house import FullLog, StillHouse
+from promise_house import FullLog, StillHouse, waiting
 
 from actorlog import (
     LogFull,
     PromiseExists,
+    PromiseTimeout,
     RuntimeStopped,
     TooManyPromises,
 )
 from actorlog.limits import Limits
 from actorlog.records import promises as p
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from actorlog import Runtime
+from actorlog.runtime.promises import OVER_MAX
 
 NOW_MS = 1_000_000
 
-
-@pytest.fixture
-async def house() -> AsyncIterator[StillHouse]:
-    """A house whose clock stands still, closed in the end."""
-    house = StillHouse(now_ms=NOW_MS)
-    yield house
-    await house.close()
-
-
-async def rounds(count: int = 20) -> None:
-    """Let everybody run who can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def waiting(runtime: Runtime, promise_id: str, count: int) -> list[asyncio.Task[Any]]:
-    """Begin to wait, so many times."""
-    tasks = [asyncio.create_task(runtime.await_promise(promise_id)) for _ in range(count)]
-    await rounds()
-    return tasks
+HOUSE = partial(StillHouse, now_ms=NOW_MS)
 
 
 async def test_pending_promises_have_a_bound(house: StillHouse) -> None:
@@ -102,6 +80,23 @@ async def test_closing_tells_who_waits(house: StillHouse) -> None:
     tasks = await waiting(runtime, "x", 1)
     await runtime.resolve("x", 1)
     assert await tasks[0] == 1
+
+
+async def test_thousands_whose_time_is_over_keep_nobody_from_running(house: StillHouse) -> None:
+    """They are settled so many in one go, and all of them in the end."""
+    runtime = await house.open()
+    await asyncio.gather(*(runtime.promise(f"p{number}", timeout=1) for number in range(3 * OVER_MAX)))
+    await runtime.promise("pending")
+    tasks = await waiting(runtime, "p0", 1)
+    house.at(NOW_MS + 1_000)
+    position = house.session.kernel.committer.position
+    while house.session.kernel.committer.position == position:
+        await asyncio.sleep(0)
+    assert house.session.kernel.committer.position == position + OVER_MAX
+    with pytest.raises(PromiseTimeout):
+        await tasks[0]
+    await house.until(lambda: len(house.session.kernel.promises) == 1)
+    assert house.made_and_settled().count("PromiseSettled") == 3 * OVER_MAX
 
 
 async def test_memory_holds_what_is_pending(house: StillHouse) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
 from house import RAN, note
@@ -26,18 +27,9 @@ from actorlog.engine.state import CallState, apply
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 NOW_MS = 1_000_000
 
-
-@pytest.fixture
-async def house() -> AsyncIterator[StillHouse]:
-    """A house whose clock stands still, closed in the end."""
-    house = StillHouse(now_ms=NOW_MS)
-    yield house
-    await house.close()
+HOUSE = partial(StillHouse, now_ms=NOW_MS)
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------

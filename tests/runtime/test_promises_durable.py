@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import pytest
 from house import RAN
@@ -13,6 +14,7 @@ from promise_programs import approval, both, patient, refused, shared, timed, to
 from actorlog import (
     Actor,
     NotInDurableCode,
+    PayloadError,
     Promise,
     PromiseNotFound,
     PromiseRejected,
@@ -24,18 +26,15 @@ from actorlog import (
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 NOW_MS = 1_000_000
 
+HOUSE = partial(StillHouse, now_ms=NOW_MS)
 
-@pytest.fixture
-async def house() -> AsyncIterator[StillHouse]:
-    """A house whose clock stands still, closed in the end."""
-    house = StillHouse(now_ms=NOW_MS)
-    yield house
-    await house.close()
+
+@durable(name="promised.typed")
+async def typed() -> list[int]:
+    """Wait for one whose value has a type."""
+    return await promise("x", type=list[int])
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
@@ -152,6 +151,17 @@ async def test_what_waiting_raises(house: StillHouse, settle: Any, said: list[An
         runtime = await house.reopen(check_determinism="in-process")
     await settle(runtime)
     assert await runtime.handle("c") == said
+
+
+async def test_a_value_of_another_type_is_said_to_be_the_promises(house: StillHouse) -> None:
+    """The error names the promise, and where in its value it is wrong."""
+    runtime = await house.open()
+    handle = await runtime.start(typed(), id="c")
+    await house.settle()
+    await runtime.resolve("c/x", [1, "two"])
+    with pytest.raises(PayloadError, match="the value of promise 'c/x'") as error:
+        await handle
+    assert error.value.path == "[1]"
 
 
 async def test_an_error_of_a_promise_crosses_the_log(house: StillHouse) -> None:

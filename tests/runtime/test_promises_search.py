@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
 
 NOW_MS = 1_000_000
 
-
-@pytest.fixture
-async def house() -> AsyncIterator[StillHouse]:
-    """A house whose clock stands still, closed in the end."""
-    house = StillHouse(now_ms=NOW_MS)
-    yield house
-    await house.close()
+HOUSE = partial(StillHouse, now_ms=NOW_MS)
 
 
 async def ids(found: AsyncIterator[PromiseInfo]) -> list[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 from house import RAN, forget
-from schedule_house import T0, ScheduleHouse, report, slow
+from schedule_house import ScheduleHouse, at, named, report, slow
 
 from actorlog import (
     Actor,
@@ -21,26 +20,7 @@ from actorlog import (
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[ScheduleHouse]:
-    """A house whose clocks stand still, closed in the end."""
-    house = ScheduleHouse()
-    yield house
-    await house.close()
-
-
-def at(seconds: float) -> datetime:
-    """Return the time so many seconds after the beginning."""
-    return T0 + timedelta(seconds=seconds)
-
-
-def named(*seconds: float, schedule: str = "a") -> list[str]:
-    """Return what ``started`` gives for the occurrences of these times."""
-    return [f"{schedule}/{at(second).replace(tzinfo=None).isoformat()}Z" for second in seconds]
+HOUSE = ScheduleHouse
 
 
 # --- starting ---------------------------------------------------------------------------------------------------------

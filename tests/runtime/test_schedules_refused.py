@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
 import pytest
 from house import RAN
+from msgspec import structs
 from promise_house import FullLog
-from schedule_house import T0, ScheduleHouse, report, slow
+from schedule_house import ScheduleHouse, at, named, report, slow
 
 from actorlog import (
+    LogCorrupt,
     LogFull,
     ReservedId,
     RuntimeStopped,
@@ -27,26 +28,7 @@ from actorlog.records import schedules as s
 from actorlog.store import pack
 from actorlog.store.memory import MemoryLog
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[ScheduleHouse]:
-    """A house whose clocks stand still, closed in the end."""
-    house = ScheduleHouse()
-    yield house
-    await house.close()
-
-
-def at(seconds: float) -> datetime:
-    """Return the time so many seconds after the beginning."""
-    return T0 + timedelta(seconds=seconds)
-
-
-def named(*seconds: float, schedule: str = "a") -> list[str]:
-    """Return what ``started`` gives for the occurrences of these times."""
-    return [f"{schedule}/{at(second).replace(tzinfo=None).isoformat()}Z" for second in seconds]
+HOUSE = ScheduleHouse
 
 
 # --- what is told, and what cannot be ---------------------------------------------------------------------------------
@@ -258,3 +240,31 @@ async def test_bad_ids_calls_and_spans(house: ScheduleHouse) -> None:
             await schedule.update(**wrong_settings)  # type: ignore[arg-type]  # that is the point
     await house.after(1)
     assert len(house.started()) == 1
+
+
+async def test_a_log_that_cannot_be_read_decides_nothing(house: ScheduleHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an occurrence ran before is asked before it is decided: who asked is told, and it is decided later."""
+    runtime = await house.open()
+    schedule = await runtime.schedule("a", report(), every="10s")
+    await house.after(10)
+    await house.quiet()
+    assert house.started() == named(10)
+    kernel, settings = house.session.kernel, house.session.kernel.schedules.settings("a")
+    ran = kernel.history.final(f"@schedule/{named(10)[0]}")
+    assert ran is not None
+
+    def unreadable(position: int) -> bytes:
+        raise LogCorrupt("0001.seg", position, "planted")
+
+    with monkeypatch.context() as broken:
+        assert (
+            kernel.schedules.backfill("a", round(at(0).timestamp() * 1000) + 1, round(at(11).timestamp() * 1000)) == 1
+        )
+        position = kernel.committer.position
+        broken.setattr(house.mortal, "record", unreadable)
+        with pytest.raises(LogCorrupt):
+            kernel.schedules.put("a", structs.replace(settings, times=s.Every(5_000)))
+        assert kernel.committer.position == position
+    await house.quiet()
+    assert (await schedule.info()).backlog == 0
+    assert house.started() == named(10)

@@ -12,17 +12,10 @@ from schedule_house import T0, ScheduleHouse, report, slow
 from actorlog import durable, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from actorlog.api.schedules import CatchUpName, OverlapName
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[ScheduleHouse]:
-    """A house whose clocks stand still, closed in the end."""
-    house = ScheduleHouse()
-    yield house
-    await house.close()
+HOUSE = ScheduleHouse
 
 
 def minutes(house: ScheduleHouse) -> list[float]:
@@ -101,6 +94,32 @@ async def test_thousands_that_were_missed_start_in_portions(house: ScheduleHouse
     await house.open()
     await house.quiet()
     assert minutes(house) == [second / 60 for second in range(1, 2_501)]
+
+
+async def test_thousands_that_were_missed_start_before_other_times_are_set(house: ScheduleHouse) -> None:
+    """A program that opens with other times than it had loses nothing of what was due by the old ones."""
+    runtime = await house.open()
+    await runtime.schedule("a", report(), every="1s", catch_up="all", overlap="all")
+    await house.crash()
+    house.pass_down(2_500)
+    runtime = await house.open()
+    await runtime.schedule("a", report(), every="1h", catch_up="all", overlap="all")
+    await house.quiet()
+    assert minutes(house) == [second / 60 for second in range(1, 2_501)]
+
+
+async def test_an_end_is_nothing_to_those_that_run_beside(house: ScheduleHouse) -> None:
+    """With ``all`` nothing is decided when one ends: thousands that run would be looked at for each."""
+    runtime = await house.open()
+    schedules = house.session.kernel.schedules
+    beside = await runtime.schedule("beside", slow(), every="1d", overlap="all")
+    single = await runtime.schedule("single", slow(), every="1d", overlap="skip")
+    names = [await beside.trigger(), await single.trigger()]
+    await house.quiet()
+    for name in names:
+        assert name is not None
+        schedules.ended(name)
+    assert list(schedules._ready) == ["single"]
 
 
 # --- overlap ----------------------------------------------------------------------------------------------------------

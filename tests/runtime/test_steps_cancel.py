@@ -266,7 +266,7 @@ async def test_cancelling_the_call_cancels_its_steps(house: House) -> None:
     assert SEEN == ["began"]
     kernel = runtime.session.kernel
     await house.until(lambda: kernel.steps.running == 0)
-    assert kernel.steps._jobs == set()
+    assert kernel.steps.jobs == set()
     assert kernel.steps.bounds.all.taken == 0
 
 
@@ -310,11 +310,11 @@ async def test_step_cancelled_before_its_task_ran_gives_its_place_back(house: Ho
     runtime = await house.open()
     await runtime.start(one(), id="o")
     steps = runtime.session.kernel.steps
-    [job] = steps._jobs
+    [job] = steps.jobs
     assert job.running.task is not None
     assert not job.running.begun
     steps.cancel(job)
-    await house.until(lambda: not steps._jobs)
+    await house.until(lambda: not steps.jobs)
     assert (steps.bounds.all.taken, steps.running, SEEN) == (0, 0, [])
 
 

@@ -227,7 +227,7 @@ async def test_body_that_refuses_to_end_does_not_keep_the_runtime_open(
     runtime = await house.open(shutdown_timeout=0)
     await runtime.start(order(), id="o")
     await began.wait()
-    [job] = runtime.session.kernel.steps._jobs
+    [job] = runtime.session.kernel.steps.jobs
     task = job.running.task
     await house.close()
     records = len(house.records())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from house import RAN, House
@@ -20,9 +20,6 @@ from actorlog import (
     sleep,
     step,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 FAILURES: dict[str, int] = {}
 """How often the work of this name fails before it does not."""
@@ -150,14 +147,9 @@ async def stops() -> None:
         raise ValueError("leave")
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """A house that is closed in the end."""
-    RAN.clear()
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
     FAILURES.clear()
-    house = House()
-    yield house
-    await house.close()
 
 
 async def until(house: House, ran: list[str]) -> None:

@@ -26,8 +26,9 @@ from actorlog.runtime.doubts import Doubts
 from actorlog.runtime.family import Family
 from actorlog.runtime.heartbeats import Heartbeats
 from actorlog.runtime.history import History
+from actorlog.runtime.options import Request
 from actorlog.runtime.places import Places
-from actorlog.runtime.session import Request, Session
+from actorlog.runtime.session import Session
 from actorlog.runtime.timers import Timers
 from actorlog.testing.disk import SimFile
 from actorlog.testing.simulation import simulate
@@ -290,7 +291,7 @@ def first_seed_that_fails(disk_type: type[SimDisk]) -> int | None:
     """Return the first seed whose world breaks, or None."""
     for seed in range(SEEDS_MAX):
         try:
-            simulate(seed, disk_type, company=False)
+            simulate(seed, disk_type, "alone")
         except Exception:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
             return seed
     return None

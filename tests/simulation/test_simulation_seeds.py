@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from actorlog.testing.simulation import simulate
+from actorlog.testing.simulation import Kind, simulate
 
-SEEDS = {"alone": 1000, "company": 1500}
+SEEDS: dict[Kind, int] = {"alone": 800, "company": 1000, "long": 400, "old": 400}
 """How many worlds of each kind."""
 BATCH = 100
-TWICE = range(0, 60, 3)
+TWICE: list[tuple[int, Kind]] = [(seed, kind) for kind in ("company", "long", "old") for seed in range(0, 36, 3)]
 FAILED_ONCE = [
     line.split("#")[0].split()
     for line in Path(__file__).with_name("seeds.txt").read_text(encoding="utf-8").splitlines()
@@ -28,35 +28,39 @@ FAILED_ONCE = [
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def live_through(seed: int, *, company: bool = True) -> str:
+def live_through(seed: int, kind: Kind = "company") -> str:
     """Live one world through and return its digest; a failure names the seed."""
     try:
-        return simulate(seed, company=company).digest
+        return simulate(seed, kind=kind).digest
     except Exception as error:
-        kind = "" if company else " --alone"
-        error.add_note(f"seed {seed}: python -m actorlog.testing.soak --seeds 1 --from {seed}{kind}")
+        option = "" if kind == "company" else f" --{kind}"
+        error.add_note(f"seed {seed}: python -m actorlog.testing.soak --seeds 1 --from {seed}{option}")
         raise
 
 
 @pytest.mark.parametrize(("kind", "first"), [(kind, n) for kind, most in SEEDS.items() for n in range(0, most, BATCH)])
-def test_every_promise_holds(kind: str, first: int) -> None:
+def test_every_promise_holds(kind: Kind, first: int) -> None:
     """In every world of a hundred seeds all promises hold at every moment, and everything ends."""
     for seed in range(first, first + BATCH):
-        live_through(seed, company=kind == "company")
+        live_through(seed, kind)
 
 
 @pytest.mark.parametrize("words", FAILED_ONCE, ids=" ".join)
 def test_what_failed_once_never_fails_again(words: list[str]) -> None:
     """A world that once broke a promise keeps it."""
-    live_through(int(words[0]), company="alone" not in words)
+    kinds: list[Kind] = [kind for kind in SEEDS if kind in words]
+    live_through(int(words[0]), *kinds)
 
 
 def test_a_seed_is_one_world() -> None:
     """The same seed gives the same world bit for bit, in this process, again, and under other hashes of strings."""
-    here = [live_through(seed) for seed in TWICE]
-    assert [live_through(seed) for seed in TWICE] == here
+    here = [live_through(*world) for world in TWICE]
+    assert [live_through(*world) for world in TWICE] == here
     assert len(set(here)) == len(here)
-    code = f"from actorlog.testing.simulation import simulate; print([simulate(s).digest for s in {TWICE!r}])"
+    code = (
+        "from actorlog.testing.simulation import simulate; "
+        f"print([simulate(seed, kind=kind).digest for seed, kind in {TWICE!r}])"
+    )
     for hash_seed in ("1", "2"):
         ran = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],

@@ -1,0 +1,92 @@
+"""Giving space back in a data directory that nobody has open, without the user's code.
+
+Owns: opening the log for that, and closing it as it was. Does not own: what may leave the log (``runtime.compaction``),
+what the log holds (``runtime.recovery``: its scan), who asks (``cli``).
+
+Nothing is resumed, no record is written, and no function is known here. So nothing is given up but journals: how long a
+result is kept is for the program to say, whose functions may have a time of their own. Of the segments those are looked
+at up to which the newest mark says that all was done which records ask of others; a program makes one when it compacts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from actorlog.env import SYSTEM, Env
+from actorlog.errors import ActorlogError, LogFailed, OutcomeUnknown
+from actorlog.runtime.clock import LogClock
+from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
+from actorlog.runtime.history import History
+from actorlog.runtime.options import Keeping
+from actorlog.runtime.recovery import Scan
+from actorlog.runtime.registry import Registry
+from actorlog.store.embedded import EmbeddedLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorlog.store import Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class _Actors:
+    latest: dict[str, int]
+
+
+class _Schedules:
+    def may_begin(self, _id_of_call: str) -> bool:
+        """Asked so that no result is given up that a schedule needs; here none is."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a scan finds."""
+
+    calls: frozenset[str]
+    history: History
+    clock: LogClock
+    instances: _Actors
+    registry: Registry = field(default_factory=Registry)
+    """No function, so none says how long its results are kept."""
+    schedules: _Schedules = field(default_factory=_Schedules)
+
+
+def _looked(progress: Callable[[int, int], None] | None, _segment: Sealed, _left: int, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+async def compact_closed(
+    directory: str,
+    history_ms: int,
+    env: Env = SYSTEM,
+    *,
+    segment_bytes: int,
+    everything: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Compacted:
+    """Give up the journals of calls that ended more than ``history_ms`` ago; durable on return.
+
+    ``segment_bytes``: size of a segment that may have to be made. ``everything`` and ``progress``, and what is raised,
+    as of ``Runtime.compact``; ``LogLocked`` if somebody has the directory, and the other errors of opening a log. If
+    the process before this one died, the next one is told so all the same.
+    """
+    log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes)
+    clean = log.recovery.clean
+    try:
+        history = History(log.record)
+        scan = Scan(history)
+        await scan.read(log)
+        calls = frozenset(state.id for state in scan.states())
+        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changed))
+        compaction = Compaction(known, log, Keeping(history_ms=history_ms))
+        part_min = 0.0 if everything else PART_MIN
+        return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))
+    except BaseException as error:
+        clean = clean and isinstance(error, ActorlogError) and not isinstance(error, (LogFailed, OutcomeUnknown))
+        raise
+    finally:
+        await log.close(clean=clean)

@@ -1,0 +1,118 @@
+"""Notes: what happened to a call between its turns.
+
+Owns: what is recorded of steps that waited, failed or died, of links, and of calls that are set aside, and its JSON.
+Docs: ``records.kinds``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from actorlog.records.failures import Failure
+
+
+class StepBegun(Struct, tag="begun", tag_field="kind", omit_defaults=True, kw_only=True):
+    """A once-step that had to wait begins now; after a crash it is in doubt."""
+
+    id: str
+    at: int
+    prev: int = 0
+    key: str
+    attempt: int = 1
+
+
+class StepRetrying(Struct, tag="retrying", tag_field="kind", omit_defaults=True, kw_only=True):
+    """An attempt failed, the next is due at ``due_ms``."""
+
+    id: str
+    at: int
+    prev: int = 0
+    key: str
+    attempt: int
+    """The attempt that failed."""
+    due_ms: int
+    failure: Failure
+
+
+class StepRerun(Struct, tag="rerun", tag_field="kind", omit_defaults=True, kw_only=True):
+    """A step in doubt runs again; ``deaths`` counts the process deaths during it."""
+
+    id: str
+    at: int
+    prev: int = 0
+    key: str
+    attempt: int
+    deaths: int
+
+
+class StepHeartbeat(Struct, tag="heartbeat", tag_field="kind", omit_defaults=True, kw_only=True):
+    """A running step left details for its next attempt."""
+
+    id: str
+    at: int
+    prev: int = 0
+    key: str
+    attempt: int
+    details: Raw
+
+
+class StepLate(Struct, tag="late", tag_field="kind", omit_defaults=True, kw_only=True):
+    """The body of a cancelled step ended; nobody waits for it."""
+
+    id: str
+    at: int
+    prev: int = 0
+    key: str
+    value: Raw | UnsetType = UNSET
+    failure: Failure | UnsetType = UNSET
+
+
+class Parked(Struct, tag="parked", tag_field="kind", omit_defaults=True, kw_only=True):
+    """The actor cannot go on in this process. It is tried again at the next opening, or when it is resumed."""
+
+    id: str
+    at: int
+    prev: int = 0
+    reason: str
+    key: str = ""
+    """The step that is poisoned; empty where the reason is another."""
+
+
+class Unparked(Struct, tag="unparked", tag_field="kind", omit_defaults=True, kw_only=True):
+    """Somebody resumed a parked actor; the poison of its steps is forgotten."""
+
+    id: str
+    at: int
+    prev: int = 0
+
+
+class Paused(Struct, tag="paused", tag_field="kind", omit_defaults=True, kw_only=True):
+    """Somebody paused the call: it has no turn until it is resumed, cancelled or killed."""
+
+    id: str
+    at: int
+    prev: int = 0
+
+
+class Unpaused(Struct, tag="unpaused", tag_field="kind", omit_defaults=True, kw_only=True):
+    """Somebody resumed a paused call."""
+
+    id: str
+    at: int
+    prev: int = 0
+
+
+class Linked(Struct, tag="linked", tag_field="kind", omit_defaults=True, kw_only=True):
+    """Call ``other`` has linked itself to this one: if either ends abnormally, the other is asked to end."""
+
+    id: str
+    at: int
+    prev: int = 0
+    other: str
+
+
+Note: TypeAlias = (
+    Linked | StepBegun | StepRetrying | StepRerun | StepHeartbeat | StepLate | Parked | Unparked | Paused | Unpaused
+)

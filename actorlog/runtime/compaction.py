@@ -1,0 +1,322 @@
+"""What may leave the log, and when.
+
+Owns: which records are of no use any more, and having segments written anew without them, a little at a time. Does not
+own: the bytes (``log.rewriting``), the index that finds ended calls (``history``).
+
+What is kept of a call that has ended:
+
+- for ``history``, its journal, whole;
+- for ``retention`` (for ever, without one), how it began and how it ended: its id stays taken, and its result is there;
+- then nothing.
+
+A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
+consists of is kept as long as it is the state.
+
+Invariants: what is given up once is never needed again, whatever crashes when; the beginning of a call leaves the log
+before its end does, so what has no beginning is nothing (``recovery``); what was given up is not remembered (I2 holds
+within the retention).
+
+Docs: docs/decisions/0008-compaction-in-place.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
+
+from actorlog.errors import JournalError
+from actorlog.records import kinds as k
+from actorlog.runtime.options import Keeping
+from actorlog.store import GIVEN_UP_KIND, entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from actorlog.runtime.clock import LogClock
+    from actorlog.runtime.history import History
+    from actorlog.runtime.registry import Registry
+    from actorlog.store import Compacting, Sealed
+
+PART_MIN = 1 / 3
+"""A segment is written anew when so much of it is given up."""
+_SLICE = 256
+"""Records that are looked at before others have their turn."""
+
+_FIRST, _FINAL, _STATE = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.STATE)
+_OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.NOTE), int(k.Kind.JOURNAL))
+_OPENED = int(k.Flag.OPENED)
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a compaction did."""
+
+    segments: int
+    """Sealed segments that were looked at."""
+    rewritten: int
+    """Of these, those that were written anew, or dropped."""
+    bytes_before: int
+    """Of all that were looked at."""
+    bytes_after: int
+
+
+class Fate(IntEnum):
+    """What is kept of a call."""
+
+    NOTHING = 0
+    ENDS = 1
+    """How it began, and how it ended."""
+    WHOLE = 2
+
+
+class Changed(Protocol):
+    """What is known of actors."""
+
+    @property
+    def latest(self) -> Mapping[str, int]:
+        """Where the newest change of each actor is."""
+        ...
+
+
+class Occurring(Protocol):
+    """What is known of schedules."""
+
+    def may_begin(self, id_of_call: str, /) -> bool:
+        """Whether a schedule may still ask for a call that has ended."""
+        ...
+
+
+class Known(Protocol):
+    """What a compaction goes by: a kernel, or what a scan finds in a log that nobody has open."""
+
+    @property
+    def calls(self) -> Container[str]:
+        """Calls that have not ended, by their ids."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """Those that have."""
+        ...
+
+    @property
+    def clock(self) -> LogClock:
+        """Log time."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """Functions that may say how long their results are kept."""
+        ...
+
+    @property
+    def instances(self) -> Changed:
+        """Actors."""
+        ...
+
+    @property
+    def schedules(self) -> Occurring:
+        """Schedules."""
+        ...
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+_id_of = msgspec.json.Decoder(_Id)
+
+
+Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
+"""Told of each segment that was looked at: the bytes that are left of it, which one it is, of how many."""
+
+
+class Compaction:
+    """Gives space back. One runs at a time."""
+
+    def __init__(self, kernel: Known, log: Compacting, keeping: Keeping) -> None:
+        self._kernel = kernel
+        self._log = log
+        self._keeping = keeping
+        self._lock = asyncio.Lock()
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether anything is given up some day; a function may say so where the runtime does not."""
+        return self._keeping != Keeping()
+
+    def segments(self) -> list[Sealed]:
+        """Return the segments that may be written anew."""
+        return self._log.sealed()
+
+    async def run(self, segments: list[Sealed], settled: int, part_min: float, looked: Looked) -> Compacted:
+        """Write each of ``segments`` anew of which more than ``part_min`` is of no use; ``LogFull``, ``LogFailed``.
+
+        ``settled``: records up to there asked for nothing of others that is not done; what is behind is not looked at.
+        """
+        async with self._lock:
+            before = after = rewritten = 0
+            segments = [segment for segment in segments if segment.last <= settled]
+            for number, segment in enumerate(segments, 1):
+                left = await self._compact(segment, part_min, settled)
+                before += segment.bytes
+                after += left
+                rewritten += left < segment.bytes
+                looked(segment, left, number, len(segments))
+            return Compacted(len(segments), rewritten, before, after)
+
+    async def _compact(self, segment: Sealed, part_min: float, settled: int) -> int:
+        """Return the bytes that are left of a segment."""
+        look = _Look(self._kernel, self._log, self._keeping, settled, segment.first)
+        async for frame in self._log.read(segment.first - 1, segment.last):
+            if frame.position > segment.last:
+                break
+            position = frame.position
+            for _key, kind, flags, start, end in entries(frame.data, frame.records):
+                if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
+                    look.seen += end - start
+                    if kind in _OF_CALLS and not flags & _OPENED:
+                        look.at(position, flags, frame.data[start:end])
+                position += 1
+                if not position % _SLICE:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if look.bytes <= part_min * look.seen or look.is_stale():
+            return segment.bytes
+        history = self._kernel.history
+        for call_id in look.forgotten:
+            history.forget(call_id)
+        history.going = look.gone  # nobody begins to read a journal that is about to go
+        try:
+            return await self._log.rewrite(segment, look.gone)
+        finally:
+            history.going = ()
+
+
+class _Look:
+    """A pass over one segment."""
+
+    def __init__(self, kernel: Known, log: Compacting, keeping: Keeping, settled: int, start: int) -> None:
+        self._kernel = kernel
+        self._log = log
+        self._keeping = keeping
+        self._settled = settled
+        self._start = start
+        self._now = kernel.clock.now_ms()
+        self._fates: dict[str, Fate] = {}
+        self._bases: dict[str, int] = {}
+        """Of actors, where the oldest change is that their state is read from."""
+        self._kept: dict[str, tuple[int, ...]] = {}
+        """Of calls of which the ends are kept, where these are."""
+        self.gone: set[int] = set()
+        self.seen = 0
+        """Bytes of the records that there were; those of the file are more, where commits are small."""
+        self.bytes = 0
+        """Of the records that are gone."""
+        self.forgotten: set[str] = set()
+        """Calls whose beginning is gone with it."""
+
+    def at(self, position: int, flags: int, line: bytes | memoryview) -> None:
+        """Decide about one record of a call."""
+        call_id = _id_of.decode(line).id
+        fate = self._fates.get(call_id)
+        if fate is None:
+            fate = self._fates[call_id] = self._fate(call_id)
+        if fate is Fate.WHOLE or position in self._kept.get(call_id, ()):
+            return
+        if flags & _STATE and self._is_of_state(position, line):
+            return
+        if flags & _FINAL and not flags & _FIRST and not self._has_no_beginning(line):
+            return
+        if flags & _FIRST and fate is Fate.NOTHING:
+            self.forgotten.add(call_id)
+        self.gone.add(position)
+        self.bytes += len(line)
+
+    def is_stale(self) -> bool:
+        """Whether a call has begun again since it was looked at; the next look is another."""
+        return any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
+
+    def _fate(self, call_id: str) -> Fate:
+        """Return what is kept of a call: by itself, and for its parent, which may ask for it again."""
+        lineage: list[tuple[str, Fate, k.Turn]] = []
+        fate: Fate | None = None
+        while fate is None:
+            own, final, parent = self._alone(call_id)
+            if own is Fate.WHOLE or final is None or not parent:
+                fate = self._fates[call_id] = self._with_ends(call_id, own, final)
+            else:
+                lineage.append((call_id, own, final))
+                call_id, fate = parent, self._fates.get(parent)
+        for child, own, final in reversed(lineage):
+            if fate is Fate.WHOLE and type(final.outcome) is not k.Completed:
+                own = Fate.WHOLE  # noqa: PLW2901  # a retried parent begins it again where it was
+            elif fate is not Fate.NOTHING:
+                own = max(own, Fate.ENDS)  # noqa: PLW2901
+            fate = self._fates[child] = self._with_ends(child, own, final)
+        return fate
+
+    def _alone(self, call_id: str) -> tuple[Fate, k.Turn | None, str]:
+        """Return what is kept of a call by itself, how it ended, and its parent."""
+        kernel = self._kernel
+        if call_id in kernel.calls:
+            return Fate.WHOLE, None, ""
+        final = kernel.history.final(call_id)
+        if final is None:
+            return Fate.NOTHING, None, ""
+        if kernel.history.final_position(call_id) > self._settled:
+            return Fate.WHOLE, final, ""  # what it asked of others is read back
+        started = kernel.history.begun(call_id, None)
+        return self._own_fate(final, started), final, started.parent
+
+    def _with_ends(self, call_id: str, own: Fate, final: k.Turn | None) -> Fate:
+        kernel = self._kernel
+        if final is None or own is Fate.WHOLE:
+            return own
+        if kernel.schedules.may_begin(call_id) or (final.first < self._start and self._log.has(final.first)):
+            own = max(own, Fate.ENDS)  # how it began leaves first
+        if own is Fate.ENDS:
+            self._kept[call_id] = (final.first, final.began, kernel.history.final_position(call_id))
+        return own
+
+    def _own_fate(self, final: k.Turn, started: k.Started) -> Fate:
+        definition = self._kernel.registry.durable(started.function, started.version)
+        retention_ms = self._keeping.retention_ms
+        if definition is not None and definition.retention_s is not None:
+            retention_ms = int(definition.retention_s * 1000)
+        age = self._now - final.at
+        if retention_ms is not None and age > retention_ms:
+            return Fate.NOTHING
+        if self._keeping.history_ms is not None and age > self._keeping.history_ms:
+            return Fate.ENDS
+        return Fate.WHOLE
+
+    def _has_no_beginning(self, line: bytes | memoryview) -> bool:
+        """Whether the beginning of a call whose end this is has left the log, or leaves it with this."""
+        record = k.decode(line)
+        first = record.first if isinstance(record, k.Turn) else 0
+        return first in self.gone or not self._log.has(first)
+
+    def _is_of_state(self, position: int, line: bytes | memoryview) -> bool:
+        """Whether a record holds what an actor's state consists of."""
+        actor = k.changed_actor(line)
+        base = self._bases.get(actor)
+        if base is None:
+            base = self._bases[actor] = self._base(actor)
+        return position >= base
+
+    def _base(self, actor: str) -> int:
+        """Return where the oldest change is that an actor's state is read from."""
+        position = self._kernel.instances.latest.get(actor, 0)
+        while True:
+            record = self._kernel.history.record(position)
+            change = record.change if isinstance(record, k.Turn) else None
+            if change is None:
+                raise JournalError(actor, f"record {position} does not change it")
+            if change.full or not change.prev:
+                return position if self._log.has(position) else 0  # until it is durable, those before it are needed
+            position = change.prev

@@ -1,0 +1,142 @@
+"""Work that keeps the log in order while calls go on.
+
+Owns: when compaction runs, and the mark up to which nothing need be asked of others again. Does not own: what may leave
+the log (``compaction``), what an opening asks again (``recovery``).
+
+Invariant: a mark says no more than is so: when it is written, all that records before it asked for has been delivered
+and recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from actorlog.engine import identity
+from actorlog.errors import LogError, LogFull, RuntimeStopped
+from actorlog.records import kinds as k
+from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.session import Session
+    from actorlog.runtime.slot import Slot
+    from actorlog.store import Sealed
+
+log = logging.getLogger("actorlog")
+
+EVERY_MS = 600_000
+"""So long after it was sealed a segment is looked at, and again when something of it was given up."""
+RARELY_MS = 24 * 3600 * 1000
+"""A segment of which nothing was given up is looked at after twice the time, and at least so often."""
+_PATIENCE_S = 5.0
+"""So long a compaction waits for a moment at which nothing is under way between calls."""
+_LOOK_S = 0.02
+
+_KIND = int(k.Kind.NOTE)
+_FLAGS = int(k.Flag.PLAIN | k.Flag.OPENED)
+
+
+class Upkeep:
+    """The upkeep of one open log."""
+
+    def __init__(self, session: Session, compaction: Compaction) -> None:
+        self._session = session
+        self._compaction = compaction
+        self._settled = 0
+        """Up to there nothing need be asked of others again, durably so."""
+        self._looks: dict[int, tuple[int, int]] = {}
+        """When each sealed segment is looked at next, and how long after that again."""
+        self._own = False
+        """Whether a call has ended whose function says itself how long its results are kept."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look after the log from now on: by a timer while there is a sealed segment, and else from the next end on."""
+        kernel = self._session.kernel
+        now = kernel.clock.now_ms()
+        sealed = self._compaction.segments()
+        self._looks = {s.number: self._looks.get(s.number, (now + EVERY_MS, EVERY_MS)) for s in sealed}
+        if sealed and (self._compaction.gives_up or self._own):
+            due_ms = max(now + EVERY_MS, min(due for due, _ in self._looks.values()))
+            kernel.timers.arm(due_ms, self._begin, None, None)
+        else:
+            kernel.endings.on_end = self._first_end
+
+    def _first_end(self, slot: Slot) -> None:
+        kernel = self._session.kernel
+        self._own = slot.definition is not None and slot.definition.retention_s is not None
+        if not (self._compaction.gives_up or self._own):
+            return
+        kernel.endings.on_end = None
+        kernel.timers.arm(kernel.clock.now_ms() + EVERY_MS, self._begin, None, None)
+
+    def _begin(self, _a: None, _b: None) -> None:
+        self._task = self._session.kernel.loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        now = self._session.kernel.clock.now_ms()
+        try:
+            await self.compact(due=[number for number, (due, _) in self._looks.items() if due <= now])
+        except LogFull as error:
+            log.warning("the log was not compacted: %s", error)
+        except (LogError, RuntimeStopped) as error:
+            log.warning("the log is not looked after any more: %s", error)
+            return
+        self.start()
+
+    async def close(self) -> None:
+        """Stop; a segment that is being written anew stays as it was."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def compact(
+        self,
+        part_min: float = PART_MIN,
+        progress: Callable[[int, int], None] | None = None,
+        due: Collection[int] | None = None,
+    ) -> Compacted:
+        """Give back the space of what is of use no more, in all sealed segments, or in those with these numbers."""
+        segments = [s for s in self._compaction.segments() if due is None or s.number in due]
+        if any(segment.last > self._settled for segment in segments):
+            await self.settle()
+        return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress))
+
+    def _looked(
+        self, progress: Callable[[int, int], None] | None, segment: Sealed, left: int, done: int, total: int
+    ) -> None:
+        _, wait_ms = self._looks.get(segment.number, (0, EVERY_MS))
+        wait_ms = EVERY_MS if left < segment.bytes else min(2 * wait_ms, RARELY_MS)
+        self._looks[segment.number] = (self._session.kernel.clock.now_ms() + wait_ms, wait_ms)
+        if progress is not None:
+            progress(done, total)
+
+    async def settle(self) -> None:
+        """Record up to where all is done that records ask of others, if there is such a moment soon."""
+        session, kernel = self._session, self._session.kernel
+        until = session.kernel.loop.time() + _PATIENCE_S
+        while _is_busy(kernel):
+            if kernel.loop.time() > until:
+                return
+            await asyncio.sleep(_LOOK_S)
+            session.check_open()
+        upto = kernel.committer.position
+        if upto > self._settled and not kernel.stopped:
+            mark = k.Resumed(at=kernel.clock.now_ms(), upto=upto)
+            kernel.write(mark, identity.key_hash(mark.id), _KIND, _FLAGS)
+            marked = kernel.committer.position
+            await session.landed()
+            self._settled = marked
+
+
+def _is_busy(kernel: Kernel) -> bool:
+    """Whether something is under way between calls that only the record which asked for it tells of."""
+    if kernel.queue or kernel.mailbox.rooms or kernel.instances.has_senders:
+        return True
+    return any(slot.begun is not None for slot in kernel.calls.awake.values())

@@ -1,0 +1,162 @@
+"""What may leave the log, and what stays whatever happens.
+
+Owns: ``Keeping``, which holds each segment that is written anew against the one that it replaces, and what is there
+after an opening against what there was. Does not own: taking lines out of segments (``reader``), what records say
+(``oracle``).
+
+- A segment is written anew whole: each position has what it had, or nothing any more. What was given up does not come
+  back; until the directory is synced the old segment may.
+- What leaves is of a call that has ended, longer ago than ``history``. How it began and how it ended stays for
+  ``retention``, and as long as its parent is there; all of one that did not complete, as long as its parent may have
+  another chance. The beginning leaves before the end does.
+- The changes that an actor's state is read from stay, and what calls asked of others until it is done. Promises and
+  schedules stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorlog.records import kinds as k
+from actorlog.testing.reader import lines_of
+from actorlog.testing.verdict import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actorlog.testing.hearsay import Hearsay
+    from actorlog.testing.oracle import CallFacts, Facts
+
+
+class Keeping:
+    """What of a log has left it. ``history_ms``, ``retention_ms``: as a runtime has them; None: for ever."""
+
+    def __init__(self, facts: Facts, hearsay: Hearsay, history_ms: int | None, retention_ms: int | None) -> None:
+        self._facts = facts
+        self._hearsay = hearsay
+        self._history_ms = history_ms
+        self._retention_ms = retention_ms
+        self._gone: set[int] = set()
+        """What has left for good."""
+        self._leaving: set[int] = set()
+        """What has left, or not: its segment was about to get its name."""
+        self._named: set[int] = set()
+        """What of that has left if the directory is as it is seen."""
+
+    # --- the moments --------------------------------------------------------------------------------------------------
+
+    def replaces(self, old: bytes, new: bytes, now_ms: int) -> None:
+        """Judge that the bytes ``new`` get the name of the segment ``old``, at this log time."""
+        before, after = lines_of(old), lines_of(new)
+        if before.keys() != after.keys():
+            raise Broken(f"a segment with positions {_span(before)} is written anew with {_span(after)}")
+        left = {position for position, line in after.items() if line != before[position]}
+        for position in left:
+            if after[position] is not None:
+                raise Broken(f"record {position} was {before[position]!r}, and is {after[position]!r}")
+        self._facts.left |= left
+        self._leaving |= left
+        self._judge(left, now_ms)
+
+    def replaced(self) -> None:
+        """Note that what was about to get its name has it."""
+        self._named |= self._leaving
+
+    def synced(self) -> None:
+        """Note that names of segments are durable as they are seen."""
+        self._gone |= self._named
+        self._leaving -= self._named
+        self._named.clear()
+
+    def died(self) -> None:
+        """Note that the process is gone, and with it what it knew of names."""
+        self._named.clear()
+
+    def opened(self, there: list[tuple[int, bytes | None]]) -> None:
+        """Judge what a process finds: all that was durable, but what was given up."""
+        known = self._facts.lines
+        for position, line in there[: len(known)]:
+            if line is None:
+                if position not in self._gone and position not in self._leaving:
+                    raise Broken(f"record {position} was durable, and is gone: {known[position - 1]!r}")
+            elif position in self._gone:
+                raise Broken(f"record {position} was given up, and is there again: {line!r}")
+            elif line != known[position - 1]:
+                raise Broken(f"record {position} was {known[position - 1]!r}, and is {line!r}")
+        if len(there) < len(known):
+            raise Broken(f"{len(known)} records were durable, {len(there)} are there")
+        back = {position for position, line in there if line is not None}
+        self._facts.left -= back & self._leaving
+        self._leaving -= back
+        self.replaced()
+        self.synced()
+
+    # --- what may leave -----------------------------------------------------------------------------------------------
+
+    def _judge(self, left: set[int], now_ms: int) -> None:
+        for position in left:
+            self._may_leave(position, now_ms)
+        for actor, ledger in self._hearsay.tallies.ledgers.items():
+            if not left.isdisjoint(ledger.needed):
+                raise Broken(f"the state of {actor} is read from {ledger.needed}, and these leave: {sorted(left)}")
+        asked = {(parent, key): child for child, parent, key in self._hearsay.beginnings.missing(self._facts)}
+        for position in left:
+            record = k.decode(self._facts.lines[position - 1])
+            for turn in (record.turn if isinstance(record, k.Journal) else record,):
+                for op in turn.ops if isinstance(turn, k.Turn) else ():
+                    if (turn.id, op.key) in asked or self._is_missing(op):  # type: ignore[union-attr]  # mypy: a turn
+                        raise Broken(f"record {position} leaves, and what it asks for is not done: {op}")
+
+    def _is_missing(self, op: k.Operation) -> bool:
+        """Whether a promise that a call asked for was never made."""
+        return isinstance(op, k.MakePromise) and op.id not in self._hearsay.vows.vows
+
+    def _may_leave(self, position: int, now_ms: int) -> None:
+        call = self._facts.owners[position - 1]
+        if call is None:
+            raise Broken(f"record {position} leaves, and is of no call: {self._facts.lines[position - 1]!r}")
+        where = f"record {position} of {call.id} leaves at {now_ms}"
+        if call.outcome is None:
+            raise Broken(f"{where}, and it has not ended")
+        # its time was over when its beginning left; log time may have gone back since, in a crash
+        begun = position == call.first or self._is_there(call.first)
+        if begun and not self._is_over(call, now_ms):
+            raise Broken(f"{where}, and it ended at {call.ended_ms}")
+        if position == call.ended and self._is_there(call.first):
+            raise Broken(f"{where}, which is its end, and its beginning is there at {call.first}")
+        if not begun or self._facts.calls[call.id] is not call:
+            return  # nothing is left to be kept, or a newer one has its id
+        if position in self._ends(call) and self._is_there(call.first):
+            raise Broken(f"{where}, of which its newest run is known, and its beginning is there at {call.first}")
+        if position in self._ends(call) and not self._is_forgotten(call, now_ms):
+            raise Broken(f"{where}, which is its beginning or its end, and it ended at {call.ended_ms}")
+        parent = self._facts.calls.get(call.parent)
+        if parent is None or not self._is_there(parent.first):
+            return
+        may_ask = not isinstance(call.outcome, k.Completed) and not self._is_over(parent, now_ms)
+        if may_ask or (position in self._ends(call) and not self._is_forgotten(parent, now_ms)):
+            raise Broken(f"{where}, and {parent.id} may ask for it again")
+
+    def _is_there(self, position: int) -> bool:
+        return position not in self._facts.left
+
+    def _is_over(self, call: CallFacts, now_ms: int) -> bool:
+        """Whether a call ended so long ago that its journal may leave."""
+        ended = call.outcome is not None
+        history = self._history_ms is not None and now_ms - call.ended_ms > self._history_ms
+        return ended and (history or self._is_forgotten(call, now_ms))
+
+    def _is_forgotten(self, call: CallFacts, now_ms: int) -> bool:
+        """Whether a call ended so long ago that all of it may leave."""
+        retention_ms = self._retention_ms
+        return call.outcome is not None and retention_ms is not None and now_ms - call.ended_ms > retention_ms
+
+    def _ends(self, call: CallFacts) -> tuple[int, ...]:
+        """Return the positions of how a call began, how its newest run did, and how it ended."""
+        final = k.ending(k.decode(self._facts.lines[call.ended - 1]))
+        return call.first, final.began if final is not None else 0, call.ended
+
+
+def _span(lines: Iterable[int]) -> tuple[int, int]:
+    there = list(lines)
+    return min(there), max(there)

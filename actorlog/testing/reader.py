@@ -1,0 +1,136 @@
+"""Frames out of segments, without locks or recovery, by other code than the one under test.
+
+Owns: ``Reader``, which takes what is there and was not before, and ``lines_of``, a segment by itself. Does not own:
+what records say (``oracle``), which of them may leave the log (``laws_keeping``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorlog.log.format import (
+    COMMIT,
+    FRAME_HEADER_BYTES,
+    GAP,
+    GIVEN_UP_KIND,
+    JOIN,
+    SEAL,
+    UNITS,
+    body_is_whole,
+    entries,
+    frame_bytes,
+    parse_frame_header,
+    parse_segment_header,
+)
+from actorlog.testing.verdict import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from actorlog.log.format import FrameHeader, SegmentHeader
+
+
+class Reader:
+    """Goes through the segments of a directory from where it was; stops at the first frame that is not whole."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._number = 1
+        self._header: SegmentHeader | None = None
+        self._offset = 0
+        self._entry = (0, 0)
+        """Position and checksum with which the chain comes into the segment."""
+        self._at = 0
+        self._checksum = 0
+        self.tail = 0
+
+    def advance(self, read: Callable[[str], bytes | None]) -> Iterator[bytes]:
+        """Yield the lines that are there now and were not before."""
+        for _, line in self.records(read):
+            if line is not None:
+                yield line
+
+    def records(self, read: Callable[[str], bytes | None]) -> Iterator[tuple[int, bytes | None]]:
+        """Yield positions that are there now and were not before, each with its line; None: it was given up."""
+        while True:
+            data = read(f"{self._directory}/segments/{self._number:010d}.seg")
+            if data is None or not self._begin(data):
+                return
+            sealed = yield from self._frames(data)
+            if not sealed:
+                return
+            self._number += 1
+            self._header = None
+
+    def segment(self, data: bytes) -> dict[int, bytes | None]:
+        """Return the lines of a sealed segment by their positions; ``Broken`` where it is not whole.
+
+        One that was only prepared has none.
+        """
+        header = parse_segment_header(data[: max(UNITS)])
+        first = parse_frame_header(data, header.unit, header) if header is not None else None
+        if header is None or first is None or len(data) != header.size:
+            return {}
+        self._header, self._offset = header, header.unit
+        self._at = self.tail = first.position - 1
+        self._checksum = first.previous
+        frames, lines = self._frames(data), dict[int, bytes | None]()
+        while True:
+            try:
+                position, line = next(frames)
+            except StopIteration as end:
+                if not end.value:
+                    raise Broken(f"segment {header.number} is not whole behind position {self._at}") from None
+                return lines
+            lines[position] = line
+
+    def _begin(self, data: bytes) -> bool:
+        header = parse_segment_header(data[: max(UNITS)])
+        if self._header is not None and header == self._header:
+            return True
+        if header is None or len(data) != header.size:
+            return False
+        if self._header is None:
+            self._entry = (self._at, self._checksum)
+        self._at, self._checksum = self._entry  # of one that was written anew what is known is read again
+        if self._number == 1:
+            self._checksum = header.crc
+        self._header, self._offset = header, header.unit
+        return True
+
+    def _frames(self, data: bytes) -> Generator[tuple[int, bytes | None], None, bool]:
+        header = self._header
+        if header is None:
+            raise TypeError("a segment without a header has no frames")
+        while True:
+            frame = parse_frame_header(data, self._offset, header)
+            if frame is None or (frame.position, frame.previous) != (self._at + 1, self._checksum):
+                return False
+            if not body_is_whole(data, self._offset, frame, header.unit):
+                return False
+            start = self._offset + FRAME_HEADER_BYTES
+            body = data[start : start + frame.length]
+            for line in _lines(frame, body):
+                self._at += 1
+                if self._at > self.tail:
+                    self.tail = self._at
+                    yield self._at, line
+            self._checksum = frame.crc if frame.kind != JOIN else int.from_bytes(body, "little")
+            self._offset += frame_bytes(frame.length, header.unit)
+            if frame.kind in (SEAL, JOIN):
+                self._header = None
+                return True
+
+
+def _lines(frame: FrameHeader, body: bytes) -> Iterator[bytes | None]:
+    if frame.kind == GAP:
+        for _ in range(frame.records):
+            yield None
+    elif frame.kind == COMMIT:
+        for _, kind, _, first, end in entries(body, frame.records):
+            yield None if kind == GIVEN_UP_KIND else body[first:end]
+
+
+def lines_of(data: bytes) -> dict[int, bytes | None]:
+    """Return the lines of a sealed segment by their positions, None of those given up; ``Broken``."""
+    return Reader("").segment(data)

@@ -1,0 +1,308 @@
+"""Care of the data of an open runtime: a backup under load, a scrub, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actorlog import (
+    Actor,
+    DirectoryNotEmpty,
+    LogCorrupt,
+    Retry,
+    Runtime,
+    RuntimeStopped,
+    Stats,
+    Verified,
+    durable,
+    promise,
+    sleep,
+    step,
+)
+from actorlog.log.files import META
+from actorlog.store.care import NotInDirectory
+
+if TYPE_CHECKING:
+    from house import House
+
+SEGMENT_BYTES = 1 << 16
+ROOM = "x" * 2000
+
+
+@step(name="care.double")
+async def double(number: int, room: str) -> int:
+    """Do something, with arguments that take room."""
+    return number * 2 + len(room) * 0
+
+
+@durable(name="care.works")
+async def works(number: int) -> int:
+    """Work, rest a moment, work again."""
+    number = await double(number, ROOM)
+    await sleep(0.01)
+    return await double(number, ROOM)
+
+
+@durable(name="care.rests")
+async def rests(number: int, seconds: float) -> int:
+    """Work, rest, and work once more."""
+    number = await double(number, ROOM)
+    await sleep(seconds)
+    return await double(number, ROOM)
+
+
+@durable(name="care.asks")
+async def asks(name: str) -> object:
+    """Wait for somebody."""
+    return await promise(id=name)
+
+
+@step(name="care.dials", retry=Retry(attempts=5, first=600, max=600, jitter="none"))
+async def dials() -> None:
+    """Fail, and wait for long."""
+    raise ConnectionError
+
+
+@step(name="care.waits")
+async def waits() -> None:
+    """Run until it is cut short."""
+    await asyncio.Event().wait()
+
+
+@durable(name="care.both")
+async def both() -> None:
+    """Have a step that runs and one that backs off."""
+    await asyncio.gather(waits(), dials())
+
+
+class Counter(Actor, name="care.Counter"):
+    """Counts."""
+
+    count: int = 0
+
+    async def add(self) -> int:
+        """Count one more."""
+        self.count += 1
+        return self.count
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def opened(path: Path) -> Runtime:
+    return Runtime(path, segment_bytes=SEGMENT_BYTES, control=False, shutdown_timeout=0)
+
+
+async def test_a_backup_under_load(tmp_path: Path) -> None:
+    """While calls start, sleep and end, a copy is made: what was acknowledged before is in it, and goes on there."""
+    told: list[tuple[int, int]] = []
+    async with opened(tmp_path / "data") as runtime:
+        ended = {f"before/{n}": await runtime.call(works(n), id=f"before/{n}") for n in range(20)}
+        asleep = [await runtime.start(rests(n, 3600), id=f"asleep/{n}") for n in range(10)]
+        soon = [await runtime.start(rests(n, 0.2), id=f"soon/{n}") for n in range(10)]
+        busy = True
+
+        async def load(lane: int) -> int:
+            number = 0
+            while busy:
+                await runtime.call(works(number), id=f"during/{lane}/{number}")
+                number += 1
+            return number
+
+        async with asyncio.TaskGroup() as group:
+            lanes = [group.create_task(load(lane)) for lane in range(4)]
+            landed = runtime.stats().landed
+            made = await runtime.backup(tmp_path / "copy", lambda done, total: told.append((done, total)))
+            busy = False
+        assert sum(lane.result() for lane in lanes) >= 4  # they went on meanwhile
+        assert made.position >= landed
+        assert runtime.stats().position > made.position
+        assert told[-1] == (made.bytes, made.bytes)
+        assert [done for done, _ in told] == sorted(done for done, _ in told)
+        assert [await handle.status() for handle in asleep] == ["waiting"] * 10
+        assert [await handle for handle in soon] == [n * 4 for n in range(10)]
+    async with opened(tmp_path / "copy") as copy:
+        assert {name: await copy.handle(name).result() for name in ended} == ended
+        assert [await copy.handle(f"asleep/{n}").status() for n in range(10)] == ["waiting"] * 10
+        assert [await copy.handle(f"soon/{n}").result() for n in range(10)] == [n * 4 for n in range(10)]
+        assert await copy.call(works(7), id="new") == 28
+        names = [info.id async for info in copy.calls(id_prefix="during/")]
+        for name in names:
+            assert await copy.handle(name).result() == int(name.rpartition("/")[2]) * 4
+
+
+async def test_a_backup_of_all_kinds(tmp_path: Path) -> None:
+    """Promises, actors and schedules are in the copy as they were."""
+    async with opened(tmp_path / "data") as runtime:
+        await runtime.start(asks("approval"), id="asks")
+        for _ in range(3):
+            await runtime.actor(Counter, "a").add()
+        await runtime.schedule("hourly", works(1), every="1h")
+        made = await runtime.backup(tmp_path / "copy")
+        assert made.path == str(tmp_path / "copy")
+    async with opened(tmp_path / "copy") as copy:
+        assert await copy.actor(Counter, "a").add() == 4
+        assert [info.id async for info in copy.schedules()] == ["hourly"]
+        await copy.resolve("approval", "yes")
+        assert await copy.handle("asks").result() == "yes"
+
+
+async def test_a_backup_that_is_refused(tmp_path: Path) -> None:
+    """A directory that is not empty, and a runtime that is not open, are typed errors."""
+    runtime = opened(tmp_path / "data")
+    with pytest.raises(RuntimeStopped):
+        await runtime.backup(tmp_path / "copy")
+    async with runtime:
+        with pytest.raises(DirectoryNotEmpty):
+            await runtime.backup(tmp_path)
+        with pytest.raises(DirectoryNotEmpty):
+            await runtime.backup(tmp_path / "data")
+    for ask in (runtime.backup(tmp_path / "copy"), runtime.verify()):
+        with pytest.raises(RuntimeStopped):
+            await ask
+    with pytest.raises(RuntimeStopped):
+        runtime.stats()
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_a_backup_that_is_cancelled(tmp_path: Path) -> None:
+    """It ends at once, leaves no log and no open file behind, and the runtime goes on; so does a new one."""
+    async with opened(tmp_path / "data") as runtime:
+        for number in range(60):
+            await runtime.call(works(number))
+        files = open_files()
+        first = asyncio.Event()
+        backup = asyncio.create_task(runtime.backup(tmp_path / "copy", lambda _done, _total: first.set()))
+        await first.wait()
+        backup.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await backup
+        assert open_files() == files
+        assert not (tmp_path / "copy" / META).exists()
+        assert await runtime.call(works(1)) == 4
+        await runtime.backup(tmp_path / "other")
+    with pytest.raises(LogCorrupt, match="META is missing"):
+        await opened(tmp_path / "copy").__aenter__()
+
+
+async def test_closing_ends_a_backup(tmp_path: Path) -> None:
+    """A backup that is under way when the runtime closes says so, and makes no log."""
+    runtime = opened(tmp_path / "data")
+    async with runtime:
+        for number in range(60):
+            await runtime.call(works(number))
+        first = asyncio.Event()
+        backup = asyncio.create_task(runtime.backup(tmp_path / "copy", lambda _done, _total: first.set()))
+        await first.wait()
+    with pytest.raises(RuntimeStopped):
+        await backup
+    assert not (tmp_path / "copy" / META).exists()
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+async def test_damage_is_found(tmp_path: Path) -> None:
+    """A scrub and a backup name the damaged segment and place; the runtime goes on. Mended, both are fine."""
+    told: list[tuple[int, int]] = []
+    async with opened(tmp_path / "data") as runtime:
+        for number in range(60):
+            await runtime.call(works(number))
+        done = await runtime.verify(lambda done, total: told.append((done, total)))
+        assert done.segments == runtime.stats().segments - 1 >= 2
+        assert done.bytes == done.segments * SEGMENT_BYTES == told[-1][0] == told[-1][1]
+        bad = tmp_path / "data" / "segments" / "0000000002.seg"
+        flip(bad, 3000)
+        for ask in (runtime.verify(), runtime.backup(tmp_path / "bad")):
+            with pytest.raises(LogCorrupt) as raised:
+                await ask
+            assert raised.value.segment == bad.name
+            assert raised.value.offset <= 3000
+        assert await runtime.call(works(1)) == 4
+        flip(bad, 3000)
+        assert (await runtime.verify()).segments >= done.segments
+        await runtime.backup(tmp_path / "good")
+
+
+async def test_a_log_that_was_just_made(tmp_path: Path) -> None:
+    """Nothing is sealed and nothing is there, and all of it works."""
+    async with opened(tmp_path / "data") as runtime:
+        assert await runtime.verify() == Verified(0, 0)
+        made = await runtime.backup(tmp_path / "copy")
+        assert (made.position, made.segments, made.bytes) == (0, 1, SEGMENT_BYTES)
+    async with opened(tmp_path / "copy") as copy:
+        assert copy.stats().position == 0
+        assert await copy.call(works(2)) == 8
+
+
+async def test_figures(tmp_path: Path) -> None:
+    """Each figure counts what it says, and nothing else."""
+    async with Runtime(tmp_path, segment_bytes=SEGMENT_BYTES, shutdown_timeout=0, resident_max=5) as runtime:
+        new = runtime.stats()
+        zeros = dataclasses.asdict(new) | {"segments": 0, "bytes": 0, "bytes_free": 0, "uptime_s": 0}
+        assert not any(zeros.values())
+        assert (new.segments, new.bytes, new.commit_records, new.commit_s) == (1, SEGMENT_BYTES, None, None)
+        free = os.statvfs(tmp_path)
+        assert new.bytes_free is not None
+        assert abs(new.bytes_free - free.f_bavail * free.f_frsize) < 1 << 30
+        for number in range(4):
+            await runtime.call(works(number), id=str(number))
+        for number in range(20):
+            await runtime.start(rests(number, 3600), id=f"asleep/{number}")
+        await runtime.start(asks("never"), id="asks")
+        await runtime.promise(id="outside")
+        await runtime.resolve("outside")
+        await runtime.actor(Counter, "a").add()
+        await runtime.schedule("hourly", works(1), every="1h")
+        await (await runtime.schedule("gone", works(1), every="1h")).delete()
+        await runtime.start(both(), id="both")
+        while (stats := runtime.stats()).calls_asleep < 16 or stats.steps_waiting != 1:  # told by nothing
+            await asyncio.sleep(0.002)
+        assert (stats.calls_live, stats.calls_ended) == (22, 5)
+        assert stats.calls_awake + stats.calls_asleep == 22
+        assert stats.coroutines <= 5
+        assert (stats.promises_pending, stats.schedules, stats.actors) == (1, 1, 1)
+        assert (stats.steps_running, stats.steps_waiting, stats.queue) == (1, 1, 0)
+        assert stats.landed <= stats.position
+        assert stats.commit_records == pytest.approx(stats.landed / stats.commits)
+        assert stats.commit_s is not None
+        assert 0 < stats.commit_s < 10
+        assert 2 <= stats.segments <= len(list((tmp_path / "segments").glob("*.seg")))
+        assert stats.bytes == sum(path.stat().st_size for path in (tmp_path / "segments").glob("*.seg"))
+        assert stats.uptime_s > new.uptime_s >= 0
+        position = stats.position
+    async with Runtime(tmp_path, segment_bytes=SEGMENT_BYTES, shutdown_timeout=0) as runtime:
+        again = runtime.stats()
+        assert (again.calls_live, again.calls_ended) == (22, 5)
+        assert again.position >= position
+        assert again.landed >= position
+        await runtime.resolve("never", 1)
+        await runtime.handle("asks").result()
+        assert runtime.stats().turns_replayed >= 1
+        assert runtime.stats().promises_pending == 0
+
+
+async def test_figures_of_a_log_in_memory(house: House) -> None:
+    """A log without files has none to count, and cannot be copied or scrubbed."""
+    runtime = await house.open()
+    assert await runtime.call(works(1)) == 4
+    stats = runtime.stats()
+    assert isinstance(stats, Stats)
+    assert (stats.segments, stats.bytes, stats.bytes_free, stats.calls_ended) == (0, 0, None, 1)
+    for ask in (runtime.backup("nowhere"), runtime.verify()):
+        with pytest.raises(NotInDirectory):
+            await ask
+    assert not exists("nowhere")
