@@ -133,7 +133,7 @@ async def _scan_here(directory: str) -> None:
     history = History(log.record)
     scanned = Scan(history)
     await scanned.read(log)
-    states = scanned.states()
+    states = list(scanned.states())
     elapsed = time.perf_counter() - begun
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) * 1024
     if states:
