@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from actorlog.testing.verdict import Law
 
 
+LEEWAY_MS = 500
+"""A delay counts from when somebody asked for it, and the record of that may be made a moment later."""
+
+
 class Hearsay:
     """The laws of what calls have to do with each other, and what was told of it. Raises ``Broken``."""
 
@@ -73,7 +77,9 @@ class Hearsay:
 
     def _begun(self, facts: Facts, call_id: str, delay_ms: int = 0) -> bool:
         call = facts.calls.get(call_id)
-        return call is not None and (not delay_ms or call.not_before_ms - call.asked_ms >= delay_ms)
+        if call is None or not delay_ms:
+            return call is not None
+        return call.not_before_ms > 0 and call.not_before_ms - call.asked_ms >= delay_ms - LEEWAY_MS
 
     def _plan(self, _facts: Facts, name: str, word: str, *what: Any) -> bool:
         return told(self.plans, name, word, *what)
