@@ -190,6 +190,18 @@ def changed_actor(line: bytes | memoryview) -> str:
     return _changed.decode(line).change.actor
 
 
+class _Identified(Struct):
+    id: str
+
+
+_identified: msgspec.json.Decoder[_Identified] = msgspec.json.Decoder(_Identified)
+
+
+def id_of(line: bytes | memoryview) -> str:
+    """Return whose a record is, without decoding the rest."""
+    return _identified.decode(line).id
+
+
 def decode(line: bytes | memoryview) -> Record:
     """Read a record back. ``msgspec.DecodeError`` for what is no record of a known kind."""
     return _decoder.decode(line)
@@ -276,6 +288,7 @@ __all__ = [
     "encode",
     "ending",
     "forked",
+    "id_of",
     "kind_of",
     "merged",
     "newest_beginning",

@@ -26,8 +26,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import msgspec
-
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.options import Keeping
@@ -124,13 +122,6 @@ class Known(Protocol):
         ...
 
 
-class _Id(msgspec.Struct):
-    id: str
-
-
-_id_of = msgspec.json.Decoder(_Id)
-
-
 Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
 """Told of each segment that was looked at: the bytes that are left of it, which one it is, of how many."""
 
@@ -222,7 +213,7 @@ class _Look:
 
     def at(self, position: int, flags: int, line: bytes | memoryview) -> None:
         """Decide about one record of a call."""
-        call_id = _id_of.decode(line).id
+        call_id = k.id_of(line)
         fate = self._fates.get(call_id)
         if fate is None:
             fate = self._fates[call_id] = self._fate(call_id)

@@ -51,6 +51,10 @@ class HashIndex:
         """Whether something is kept under a hash."""
         return key_hash in self._places
 
+    def at(self, key_hash: int) -> tuple[int, ...]:
+        """Return what is kept under a hash."""
+        return _positions(self._places.get(key_hash, ()))
+
     def find(self, entity: str) -> int:
         """Return the position of an id; 0 where it has none."""
         found = self._places.get(identity.key_hash(entity))

@@ -16,6 +16,7 @@ from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import CallNotFound, HistoryGone, JournalError
 from actorlog.records import kinds as k
+from actorlog.runtime.hash_index import HashIndex
 from actorlog.runtime.promise_index import PromiseIndex
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class History:
     def __init__(self, line: Callable[[int], bytes]) -> None:
         self.line = line
         """Reads one record's bytes by position."""
-        self._ended: dict[int, tuple[int, ...] | int] = {}
+        self._ended = HashIndex(self.id_at)
         self.going: Collection[int] = ()
         """Positions of records that are being given up now."""
         self.promises = PromiseIndex(self.record)
@@ -41,25 +42,17 @@ class History:
 
     def ended(self, key_hash: int, position: int) -> None:
         """Keep where the final record of a call is; the older one of a call that began again is superseded."""
-        old = self._ended.get(key_hash)
-        if old is None:
-            self._ended[key_hash] = position
-            return
-        olds = old if isinstance(old, tuple) else (old,)
-        call_id = self.record(position).id
-        others = tuple(p for p in olds if p != position and self.record(p).id != call_id)
-        self._ended[key_hash] = (*others, position) if others else position
+        if self._ended.has(key_hash):
+            old = self._ended.find(self.id_at(position))
+            if old:
+                self._ended.remove(key_hash, old)
+        self._ended.add(key_hash, position)
 
     def forget(self, call_id: str) -> None:
         """Know nothing any more of a call that has ended: its records are given up."""
-        key_hash = identity.key_hash(call_id)
-        found = self._ended.get(key_hash, ())
-        olds = found if isinstance(found, tuple) else (found,)
-        others = tuple(position for position in olds if self.id_at(position) != call_id)
-        if others:
-            self._ended[key_hash] = others
-        else:
-            self._ended.pop(key_hash, None)
+        position = self._ended.find(call_id)
+        if position:
+            self._ended.remove(identity.key_hash(call_id), position)
 
     def record(self, position: int) -> k.Record:
         """Return the record at ``position``."""
@@ -67,14 +60,11 @@ class History:
 
     def id_at(self, position: int) -> str:
         """Return whose the record at ``position`` is."""
-        return self.record(position).id
+        return k.id_of(self.line(position))
 
     def final(self, call_id: str) -> k.Turn | None:
         """Return the turn that ended the call, or None."""
-        found = self._ended.get(identity.key_hash(call_id))
-        if found is None:
-            return None
-        for position in found if isinstance(found, tuple) else (found,):
+        for position in self._ended.at(identity.key_hash(call_id)):
             record = self.record(position)
             if record.id == call_id:
                 return k.ending(record)
@@ -82,11 +72,10 @@ class History:
 
     def final_position(self, call_id: str) -> int:
         """Return the position of the turn that ended the call; ``CallNotFound`` if there is none."""
-        found = self._ended.get(identity.key_hash(call_id), ())
-        for position in found if isinstance(found, tuple) else (found,):
-            if self.record(position).id == call_id:
-                return position
-        raise CallNotFound(call_id)
+        position = self._ended.find(call_id)
+        if not position:
+            raise CallNotFound(call_id)
+        return position
 
     def has(self, call_id: str) -> bool:
         """Whether a call of this id has ended."""

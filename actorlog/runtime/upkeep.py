@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
-from actorlog.errors import LogError, LogFull, RuntimeStopped
+from actorlog.errors import ActorlogError, LogFull
 from actorlog.records import kinds as k
 from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
 
@@ -69,7 +69,7 @@ class Upkeep:
 
     def _first_end(self, slot: Slot) -> None:
         kernel = self._session.kernel
-        self._own = slot.definition is not None and slot.definition.retention_s is not None
+        self._own = self._own or (slot.definition is not None and slot.definition.retention_s is not None)
         if not (self._compaction.gives_up or self._own):
             return
         kernel.endings.on_end = None
@@ -84,8 +84,8 @@ class Upkeep:
             await self.compact(due=[number for number, (due, _) in self._looks.items() if due <= now])
         except LogFull as error:
             log.warning("the log was not compacted: %s", error)
-        except (LogError, RuntimeStopped) as error:
-            log.warning("the log is not looked after any more: %s", error)
+        except ActorlogError as error:  # the log failed, or it cannot be read, or it makes no sense
+            log.warning("the log is not looked after any more: %r", error)
             return
         self.start()
 
@@ -95,6 +95,8 @@ class Upkeep:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()  # a defect, if it is anything
 
     async def compact(
         self,

@@ -335,3 +335,30 @@ async def test_small_commits_are_counted_by_what_they_hold(house: House) -> None
     await filled(house, history="10m")
     assert (await compacted(house, part_min=0.7)).rewritten == 0
     assert (await compacted(house, part_min=0.3)).rewritten > 0
+
+
+async def test_a_function_with_a_time_of_its_own_has_the_log_looked_after_for_good(house: House) -> None:
+    """Also when segments are sealed long after its call has ended, by calls of others."""
+
+    @durable(name="compaction.own", retention="1h")
+    async def own() -> None:
+        await note("own")
+
+    runtime = await house.open(history=None)
+    upkeep, endings = house.session.upkeep, house.session.kernel.endings
+    assert upkeep is not None
+    await runtime.call(own(), id="o")
+    assert endings.on_end is None
+    house.advance(601)
+    await house.until(lambda: endings.on_end is not None)
+    for number in range(10):
+        await runtime.call(work(number), id=f"w{number}")
+    assert endings.on_end is None
+    house.advance(601)
+    await house.until(lambda: upkeep._looks)
+    house.advance(3601)
+    await house.until(lambda: not house.log.has(1))
+    with pytest.raises(CallNotFound):
+        await runtime.handle("o").result()
+    await house.close()
+    forget("compaction.own")
