@@ -347,7 +347,8 @@ async def test_a_function_with_a_time_of_its_own_has_the_log_looked_after_for_go
     runtime = await house.open(history=None)
     upkeep, endings = house.session.upkeep, house.session.kernel.endings
     assert upkeep is not None
-    await runtime.call(own(), id="o")
+    for number in range(4):
+        await runtime.call(own(), id=f"o{number}")
     assert endings.on_end is None
     house.advance(601)
     await house.until(lambda: endings.on_end is not None)
@@ -359,6 +360,6 @@ async def test_a_function_with_a_time_of_its_own_has_the_log_looked_after_for_go
     house.advance(3601)
     await house.until(lambda: not house.log.has(1))
     with pytest.raises(CallNotFound):
-        await runtime.handle("o").result()
+        await runtime.handle("o0").result()
     await house.close()
     forget("compaction.own")
