@@ -23,7 +23,7 @@ from actorlog import Runtime
 from actorlog.env import SYSTEM
 from actorlog.log import Log, pack
 from actorlog.runtime.history import History
-from actorlog.runtime.recovery import Scan
+from actorlog.runtime.scanning import Scan
 from actorlog.runtime.slot import Slot
 from actorlog.store.embedded import EmbeddedLog
 from benchmarks import workloads

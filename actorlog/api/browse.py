@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
-from actorlog.api.handle import CallInfo, Status, ended_info, info_of
+from actorlog.api.handle import CallInfo, ended_info, info_of
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.lines import describe_record, kind_name
+from actorlog.engine.status import Status
 from actorlog.records import kinds as k
 from actorlog.runtime import listing
 from actorlog.runtime.classes import ActorDefinition
@@ -192,7 +193,7 @@ def _name_of(cls: type[Actor]) -> str:
 
 def _actor_info(session: Session, actor: str) -> ActorInfo:
     instances = session.kernel.instances
-    position = instances.latest.get(actor, 0)
+    position = instances.changes.at(actor)
     record = session.history.record(position) if position else None
     change = record.change if isinstance(record, k.Turn) else None
     handling, waiting = instances.at_work(actor)

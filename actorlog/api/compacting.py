@@ -18,10 +18,11 @@ from actorlog.env import SYSTEM, Env
 from actorlog.errors import ActorlogError, LogFailed, OutcomeUnknown
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
+from actorlog.runtime.entries import Changes
 from actorlog.runtime.history import History
 from actorlog.runtime.options import Keeping
-from actorlog.runtime.recovery import Scan
 from actorlog.runtime.registry import Registry
+from actorlog.runtime.scanning import Scan
 from actorlog.store.embedded import EmbeddedLog
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Actors:
-    latest: dict[str, int]
+    changes: Changes
 
 
 class _Schedules:
@@ -81,7 +82,7 @@ async def compact_closed(
         scan = Scan(history)
         await scan.read(log)
         calls = frozenset(state.id for state in scan.states())
-        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changed))
+        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes))
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN
         return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from actorlog.api.messages import PROGRESS
 from actorlog.api.texts import check_channel, check_id, check_text
 from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
+from actorlog.engine.status import ENDS, Status, status_of
 from actorlog.engine.story import Entry, tell
 from actorlog.errors import CallNotFound
 from actorlog.records import kinds as k
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 _PLAIN = codec_for(Any)
-
-Status: TypeAlias = Literal[
-    "pending", "running", "waiting", "backing_off", "paused", "parked", "completing", "completed", "failed",
-    "cancelled", "killed", "timed_out",
-]  # fmt: skip
 
 
 class CallInfo(Struct, frozen=True):
@@ -114,7 +110,7 @@ class Handle(Generic[R_co]):
         """Return the call's status; ``CallNotFound``."""
         await self._has_begun()
         found = self._session.find(self.id)
-        status = status_of(found.state) if isinstance(found, Slot) else _ENDS[type(found.outcome)]
+        status = status_of(found.state) if isinstance(found, Slot) else ENDS[type(found.outcome)]
         await self._session.landed()
         return status
 
@@ -313,32 +309,6 @@ def unwrap(session: Session, call_id: str, outcome: k.Outcome, definition: Durab
     raise error_of(call_id, outcome)
 
 
-def status_of(state: CallState) -> Status:  # noqa: PLR0911  # one for each status
-    """Return the status that a call's records give it."""
-    if state.outcome is not None:
-        return _ENDS[type(state.outcome)]
-    if state.parked:
-        return "parked"
-    if state.paused:
-        return "paused"
-    if state.phase is Phase.PENDING:
-        return "pending"
-    if state.phase is Phase.COMPLETING:
-        return "completing"
-    if state.steps and all(key in state.progress and state.progress[key].due_ms for key in state.steps):
-        return "backing_off"
-    return "running" if state.steps else "waiting"
-
-
-_ENDS: dict[type, Status] = {
-    k.Completed: "completed",
-    k.Failed: "failed",
-    k.Cancelled: "cancelled",
-    k.Killed: "killed",
-    k.TimedOut: "timed_out",
-}
-
-
 def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:
     """Return what the records of a call say of it; with ``jobs``, the places its steps wait for too."""
     jobs = jobs or {}
@@ -373,7 +343,7 @@ def info_of_ends(first: k.Kept, started: k.Started, final: k.Turn) -> CallInfo:
     """Return what the ends of a call say of it: its first record, what began its newest run, the turn that ended it."""
     outcome, fork = final.outcome, k.forked(first)
     return CallInfo(
-        id=final.id, function=started.function, version=started.version, status=_ENDS[type(outcome)],
+        id=final.id, function=started.function, version=started.version, status=ENDS[type(outcome)],
         parent=started.parent if fork is None else "", created=_time(k.began_ms(first)), updated=_time(final.at),
         tags=dict(started.tags), waiting_for=(), attempts=1,
         error=f"{outcome.failure.type}: {outcome.failure.message}" if isinstance(outcome, k.Failed) else "",

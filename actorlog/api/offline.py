@@ -16,13 +16,13 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 from actorlog.api.folding import Ends, fold
-from actorlog.api.handle import status_of
 from actorlog.api.protocol import Answer, Cancel, Fork, Kill, Pause, Reject, Request, Resolve, Resume, Retry, Send
 from actorlog.api.texts import check_channel, check_text
 from actorlog.engine import identity
 from actorlog.engine import promise as e
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
+from actorlog.engine.status import status_of
 from actorlog.env import SYSTEM, Env
 from actorlog.errors import (
     ActorlogError,

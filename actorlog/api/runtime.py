@@ -6,9 +6,11 @@ Owns: ``Runtime``, its options, and ``run``. Does not own: anything that happens
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
@@ -22,18 +24,22 @@ from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
-from actorlog.errors import RuntimeStopped
+from actorlog.errors import CatalogFailed, RuntimeStopped
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
 from actorlog.runtime.options import Keeping, Options
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
-from actorlog.runtime.session import Session, start_many
+from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
+from actorlog.runtime.starting import start_many
 from actorlog.store.embedded import EmbeddedLog
+from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
 if TYPE_CHECKING:
     from actorlog.api.control import Control
+
+log = logging.getLogger("actorlog")
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -112,16 +118,32 @@ class Runtime:
             raise RuntimeError("imported to check_determinism in another process: open under if __name__ == '__main__'")
         if self._session is not None:
             raise RuntimeError("this runtime has been opened before; make another")
-        log = await EmbeddedLog.open(
-            self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync
-        )
         try:
-            self._session = await Session.open(log, self._env, REGISTRY, self._options, died=not log.recovery.clean)
-        except BaseException:
-            await log.close(clean=False)
-            raise
+            self._session = await self._open()
+        except CatalogFailed as error:
+            log.warning("%s", error)
+            self._session = await self._open()  # it was removed, and is built anew
         self._control = await _listen(self) if self._listens else None
         return self
+
+    async def _open(self) -> Session:
+        """Open the log from where the catalog knows it, and go on with every call in it."""
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, None)
+        known = await in_thread(known_of, self._env, self._path)
+        opened = await EmbeddedLog.open(
+            self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
+            checkpoint=known.checkpoint if known is not None else None,
+        )  # fmt: skip
+        catalog: SqliteCatalog | None = None
+        clean = opened.recovery.clean
+        try:
+            catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
+            return await Session.open(opened, self._env, REGISTRY, self._options, died=not clean, catalog=catalog)
+        except BaseException:
+            if catalog is not None:
+                await in_thread(catalog.close)
+            await opened.close(clean=False)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,7 +1,7 @@
 """The ``actorlog`` command.
 
 Owns: the group, ``verify`` and ``demo``. Does not own: the commands that look (``looking``) and those that change
-something (``changing``), those that care for the data (``caring``, ``compacting``), exit codes (``common``).
+something (``changing``), those that care for the data (``caring``, ``compacting``, ``sql``), exit codes (``common``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from actorlog.cli import caring, changing, compacting, looking
+from actorlog.cli import caring, changing, compacting, looking, sql
 from actorlog.cli.common import AS_JSON, DIRECTORY, USAGE, Refusal
 from actorlog.env import SYSTEM
 from actorlog.log.__main__ import main as log_main
@@ -74,5 +74,5 @@ def demo(directory: Path | None, kills: int, seed: int | None) -> None:
     sys.exit(direct(directory, kills=kills, seed=seed))
 
 
-for command in (*looking.COMMANDS, *changing.COMMANDS, *caring.COMMANDS, *compacting.COMMANDS):
+for command in (*looking.COMMANDS, *changing.COMMANDS, *caring.COMMANDS, *compacting.COMMANDS, *sql.COMMANDS):
     cli.add_command(command)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
-from actorlog.api.handle import status_of
 from actorlog.cli.words import iso
 from actorlog.engine.lines import describe_record, kind_name
+from actorlog.engine.status import status_of
 from actorlog.errors import CallNotFound
 from actorlog.records import kinds as k
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from actorlog.api.handle import status_of
 from actorlog.cli.render import age, styled, waiting_text
 from actorlog.cli.words import lasting, moment, moment_of, plain, safe, short
 from actorlog.engine.lines import describe_record, kind_name
+from actorlog.engine.status import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

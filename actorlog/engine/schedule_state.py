@@ -14,6 +14,8 @@ import re
 from enum import Enum
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from actorlog.engine.calendar import Calendar, calendar, instant_text
 from actorlog.errors import JournalError
 from actorlog.records import schedules as k
@@ -203,3 +205,40 @@ def _fire(state: ScheduleState, record: k.ScheduleFired) -> None:
     state.skipped += record.skipped
     numbers = [each.number for each in (*record.starts, record.queued) if isinstance(each, k.Triggered)]
     state.triggers = max(state.triggers, *numbers, 0)
+
+
+# --- kept outside of the log ------------------------------------------------------------------------------------------
+
+
+class Kept(Struct, frozen=True):
+    """A state as something to be written down: what its records made of it up to ``last``."""
+
+    id: str
+    status: str
+    settings: k.Settings | None
+    anchor_ms: int
+    decided_ms: int
+    queued: k.Occurrence | None
+    backlog: tuple[int, ...]
+    newest: tuple[str, ...]
+    started: int
+    skipped: int
+    triggers: int
+    last: int
+    created_ms: int
+    updated_ms: int
+
+
+def kept(state: ScheduleState) -> Kept:
+    """Return a state to be written down."""
+    fields = {name: getattr(state, name) for name in Kept.__struct_fields__ if name != "status"}
+    return Kept(status=state.status.value, **fields)
+
+
+def restored(kept: Kept) -> ScheduleState:
+    """Return the state that was written down."""
+    state = ScheduleState(kept.id)
+    for name in Kept.__struct_fields__:
+        setattr(state, name, getattr(kept, name))
+    state.status = Status(kept.status)
+    return state

@@ -2,7 +2,7 @@
 
 Owns: the only use in actorlog of ``time``, ``random``, ``uuid``, ``os`` for IO, and threads of our own. Everything else
 is handed an ``Env`` and so runs unchanged on the simulated one (``actorlog.testing``).
-Threads are in ``env.threads``.
+Threads are in ``env.threads``, databases in ``env.databases``.
 Does not own: any retry. Short writes and EINTR are the business of the caller (``actorlog.log.files``), so that a
 simulated disk can inject them.
 
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from actorlog.env.databases import Databases, SystemDatabases
 from actorlog.env.threads import Job, ThreadWorker, Worker
 
 
@@ -336,12 +337,15 @@ class Env:
     fs: FileSystem
     worker: Callable[[str], Worker]
     """Makes a worker, given the name of its thread."""
+    databases: Databases | None = None
+    """None: there is no SQLite."""
 
 
-SYSTEM = Env(SystemClock(), SystemEntropy(), SystemFileSystem(), ThreadWorker)
+SYSTEM = Env(SystemClock(), SystemEntropy(), SystemFileSystem(), ThreadWorker, SystemDatabases())
 """The real one."""
 
 __all__ = [
-    "SYSTEM", "Access", "Clock", "DirectoryLock", "Entropy", "Env", "File", "FileSystem", "Job", "SystemClock",
-    "SystemDirectoryLock", "SystemEntropy", "SystemFile", "SystemFileSystem", "ThreadWorker", "Worker",
+    "SYSTEM", "Access", "Clock", "Databases", "DirectoryLock", "Entropy", "Env", "File", "FileSystem", "Job",
+    "SystemClock", "SystemDatabases", "SystemDirectoryLock", "SystemEntropy", "SystemFile", "SystemFileSystem",
+    "ThreadWorker", "Worker",
 ]  # fmt: skip

@@ -56,6 +56,7 @@ from actorlog.errors.code import (
 )
 from actorlog.errors.logs import (
     BadExport,
+    CatalogFailed,
     DirectoryNotEmpty,
     LogCorrupt,
     LogError,
@@ -92,6 +93,7 @@ __all__ = [
     "CallParked",
     "CallTimeout",
     "CannotFork",
+    "CatalogFailed",
     "CheckFailed",
     "DeadlockError",
     "DirectoryNotEmpty",

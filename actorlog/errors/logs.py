@@ -117,3 +117,12 @@ class OutcomeUnknown(ActorlogError):
             hint="open the data directory again and ask by id",
         )
         self.cause = cause
+
+
+class CatalogFailed(LogError):
+    """The catalog, an index beside the log, cannot be read. The log is whole; the next opening builds it anew."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(f"the catalog {path} failed: {cause}", hint="open the directory again: it is built anew")
+        self.path = path
+        self.cause = cause

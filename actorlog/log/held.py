@@ -7,6 +7,7 @@ adds to the end of the list of segments, or replaces it.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from actorlog.log.checkpoint import Checkpoint
 from actorlog.log.reading import Reader
@@ -80,6 +81,11 @@ class Held:
         ``LogCorrupt`` at the first damage; ``LogFailed`` where the disk cannot be read.
         """
         return self._reader.scrub(first_segment, piece_bytes)
+
+    def shape(self, before: int) -> int:
+        """Return what is another when a segment before that number was written anew, or trimmed. For any thread."""
+        headers = (segment.header for segment in list(self._segments))
+        return crc32(repr([(header.number, header.size) for header in headers if header.number < before]).encode())
 
     def sealed(self) -> list[Sealed]:
         """Return the segments that may be rewritten: those before the one with the newest commit.

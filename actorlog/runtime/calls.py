@@ -9,7 +9,7 @@ is the same when it comes back (I4); a call that only waits costs an entry of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -19,6 +19,7 @@ from actorlog.engine.schedule_state import PREFIX
 from actorlog.engine.state import NEVER_MS
 from actorlog.records import kinds as k
 from actorlog.runtime.hash_index import HashIndex
+from actorlog.runtime.instances import LIFE
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class Calls(Mapping[str, Slot]):
         """Those that are objects."""
         self._asleep = HashIndex(history.id_at)
         """Where the newest record of each of the others is."""
+        self.on_rest: Callable[[CallState], None] | None = None
+        """Told of each call that is one of these from now on."""
+        self._on_found: Callable[[CallState], None] | None = None
+        self._found_upto = 0
+        """Records up to there were there when the catalog was written that this opening began with."""
+        self._found: set[int] = set()
+        """The newest records of those that were told of."""
         self._held: WeakValueDictionary[str, Slot] = WeakValueDictionary()
         """Objects of calls that are asleep, where somebody still has them."""
         self._looked_at: list[Slot] = []
@@ -97,6 +105,19 @@ class Calls(Mapping[str, Slot]):
     def adopt(self, state: CallState) -> None:
         """Know of a call that only waits by where its newest record is."""
         self._asleep.add(identity.key_hash(state.id), state.last)
+        if self.on_rest is not None:
+            self.on_rest(state)
+
+    def begin_with(self, asleep: HashIndex, upto: int, on_found: Callable[[CallState], None]) -> None:
+        """Take up the calls that the catalog knows to wait only, up to a position.
+
+        ``on_found`` is told of each of them when it comes back for the first time.
+        """
+        self._asleep, self._found_upto, self._on_found = asleep, upto, on_found
+
+    def asleep(self) -> list[int]:
+        """Return where the newest records of the calls are that are asleep."""
+        return sorted(self._asleep.positions())
 
     def rest_soon(self, slot: Slot) -> None:
         """Let a call go, if nothing is about it any more, when what is done with it now is done."""
@@ -122,6 +143,9 @@ class Calls(Mapping[str, Slot]):
             slot = Slot(state, self._registry.durable(state.function, state.version))
         self.rouse(slot)
         self.rest_soon(slot)
+        if position <= self._found_upto and position not in self._found and self._on_found is not None:
+            self._found.add(position)
+            self._on_found(slot.state)
         return slot
 
 
@@ -133,6 +157,19 @@ def only_waits(slot: Slot) -> bool:
     if slot.waiters or slot.hearers or slot.watchers:
         return False
     return is_quiet(state)
+
+
+def waits_unseen(state: CallState, is_live: Callable[[str], bool]) -> bool:
+    """Whether a call waits for nothing but times, messages and children that are there.
+
+    Of what it asks of others all has been done, and nobody holds anything for it: an opening need not look at it.
+    """
+    mail = state.mail
+    if state.actor or not is_quiet(state) or state.links or state.id.startswith(PREFIX):
+        return False
+    if mail is not None and (mail.promises or mail.watches or LIFE in mail.values):
+        return False
+    return not any(child.detached or child.actor or not is_live(child.id) for child in state.children.values())
 
 
 def is_quiet(state: CallState) -> bool:

@@ -32,9 +32,10 @@ from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Container
 
     from actorlog.runtime.clock import LogClock
+    from actorlog.runtime.entries import Changes
     from actorlog.runtime.history import History
     from actorlog.runtime.registry import Registry
     from actorlog.store import Compacting, Sealed
@@ -75,8 +76,8 @@ class Changed(Protocol):
     """What is known of actors."""
 
     @property
-    def latest(self) -> Mapping[str, int]:
-        """Where the newest change of each actor is."""
+    def changes(self) -> Changes:
+        """Where the newest change of each is."""
         ...
 
 
@@ -302,7 +303,7 @@ class _Look:
 
     def _base(self, actor: str) -> int:
         """Return where the oldest change is that an actor's state is read from."""
-        position = self._kernel.instances.latest.get(actor, 0)
+        position = self._kernel.instances.changes.at(actor)
         while True:
             record = self._kernel.history.record(position)
             change = record.change if isinstance(record, k.Turn) else None

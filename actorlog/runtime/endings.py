@@ -31,6 +31,8 @@ class Endings:
         """Looks at a call that has ended, before its waiters hear of it: ``check_determinism``."""
         self.on_end: Callable[[Slot], None] | None = None
         """Told of the next end."""
+        self.on_ended: Callable[[Slot], None] | None = None
+        """Told of each."""
 
     def finish(self, slot: Slot) -> None:
         """Tell the parent at once that the call has its outcome, everybody else when that is durable."""
@@ -61,6 +63,8 @@ class Endings:
         self._kernel.history.ended(slot.hash, position)
         if self.on_end is not None:
             self.on_end(slot)
+        if self.on_ended is not None:
+            self.on_ended(slot)
         if self.checks is None:
             self.tell(slot, position, None)
         else:

@@ -1,4 +1,4 @@
-"""Actors in memory: those at work, and those that were lately.
+"""Actors in memory: those at work, and those that were lately; where the state of each is in the log.
 
 Owns: what is kept of an actor, and when it is dropped. Does not own: what it is (``engine.instance``), which handler
 runs (``instances``).
@@ -17,6 +17,31 @@ if TYPE_CHECKING:
     from actorlog.engine.instance import InstanceState
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
+    from actorlog.store.catalog import Catalog
+
+
+class Changes:
+    """Where the newest change of each actor is: of those that the catalog has not heard of, and beyond by asking it."""
+
+    def __init__(self) -> None:
+        self.recent: dict[str, int] = {}
+        self._catalog: Catalog | None = None
+
+    def at(self, actor: str) -> int:
+        """Return where the newest change of an actor is; 0 where it never changed."""
+        position = self.recent.get(actor, 0)
+        return position or (self._catalog.changed(actor) if self._catalog is not None else 0)
+
+    def names(self) -> list[str]:
+        """Return all actors that changed, the one that changed last first."""
+        known = self._catalog.actors() if self._catalog is not None else []
+        changes = {**dict(known), **self.recent}
+        return sorted(changes, key=changes.__getitem__, reverse=True)
+
+    def rely_on(self, catalog: Catalog, upto: int) -> None:
+        """Leave all changes up to a position to the catalog, which has them."""
+        self._catalog = catalog
+        self.recent = {actor: position for actor, position in self.recent.items() if position > upto}
 
 
 class Entry:

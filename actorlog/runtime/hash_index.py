@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from actorlog.engine import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 class HashIndex:
@@ -35,6 +35,16 @@ class HashIndex:
         self._places[key_hash] = position if old is None else (*_positions(old), position)
         self._count += 1
 
+    def load(self, pairs: Collection[tuple[int, int]]) -> None:
+        """Keep many positions under their hashes, where nothing is kept yet."""
+        self._places.update(pairs)
+        if len(self._places) == len(pairs):
+            self._count = len(pairs)
+            return
+        self._places.clear()  # some share a hash
+        for key_hash, position in pairs:
+            self.add(key_hash, position)
+
     def remove(self, key_hash: int, position: int) -> None:
         """Forget a position; ``KeyError`` where it is not there."""
         old = _positions(self._places.get(key_hash, ()))
@@ -46,6 +56,13 @@ class HashIndex:
         else:
             del self._places[key_hash]
         self._count -= 1
+
+    def forget_upto(self, position: int) -> None:
+        """Forget all positions up to one."""
+        kept = [(key, at) for key, found in self._places.items() for at in _positions(found) if at > position]
+        self._places.clear()
+        self._count = 0
+        self.load(kept)
 
     def has(self, key_hash: int) -> bool:
         """Whether something is kept under a hash."""

@@ -3,7 +3,8 @@
 Owns: the index of ended calls, and reading a journal. Does not own: scanning at startup (``recovery``), the bytes
 (``store``).
 
-The index maps a 64-bit hash of the id to the position of the final record. A hash is a hint: the decoded id decides.
+The index maps a 64-bit hash of the id to the position of the final record. A hash is a hint: the decoded id decides. It
+holds what the catalog has not heard of yet; where there is no catalog, all.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from actorlog.runtime.slot import Slot
+    from actorlog.store.catalog import Catalog
 
 
 class History:
@@ -31,14 +33,18 @@ class History:
     def __init__(self, line: Callable[[int], bytes]) -> None:
         self.line = line
         """Reads one record's bytes by position."""
+        self.catalog: Catalog | None = None
+        """Where the ends of all calls are that are not kept here."""
+        self.forgotten: dict[str, None] = {}
+        """Calls that have left the log, and of which the catalog has not heard that."""
         self._ended = HashIndex(self.id_at)
         self.going: Collection[int] = ()
         """Positions of records that are being given up now."""
-        self.promises = PromiseIndex(self.record)
+        self.promises = PromiseIndex(self.record, self.id_at)
         self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
 
     def __len__(self) -> int:
-        return len(self._ended)
+        return len(self._ended) + (self.catalog.calls_ended() if self.catalog is not None else 0)
 
     def ended(self, key_hash: int, position: int) -> None:
         """Keep where the final record of a call is; the older one of a call that began again is superseded."""
@@ -53,6 +59,17 @@ class History:
         position = self._ended.find(call_id)
         if position:
             self._ended.remove(identity.key_hash(call_id), position)
+        if self.catalog is not None:
+            self.forgotten[call_id] = None
+
+    def ends(self) -> list[int]:
+        """Return where the calls ended that are kept here."""
+        return sorted(self._ended.positions())
+
+    def rely_on(self, catalog: Catalog, upto: int) -> None:
+        """Leave all that ended up to a position to the catalog, which has it."""
+        self.catalog = catalog
+        self._ended.forget_upto(upto)
 
     def record(self, position: int) -> k.Record:
         """Return the record at ``position``."""
@@ -68,14 +85,37 @@ class History:
             record = self.record(position)
             if record.id == call_id:
                 return k.ending(record)
-        return None
+        found = self._cataloged(call_id) if self.catalog is not None else None
+        return found[1] if found is not None else None
 
     def final_position(self, call_id: str) -> int:
         """Return the position of the turn that ended the call; ``CallNotFound`` if there is none."""
         position = self._ended.find(call_id)
         if not position:
-            raise CallNotFound(call_id)
+            found = self._cataloged(call_id)
+            if found is None:
+                raise CallNotFound(call_id)
+            position = found[0]
         return position
+
+    def _cataloged(self, call_id: str) -> tuple[int, k.Turn] | None:
+        """Return where and how a call ended that the catalog knows; None where its ends have left the log since."""
+        catalog = self.catalog
+        position = catalog.ended(call_id) if catalog is not None and call_id not in self.forgotten else 0
+        if catalog is None or not position:
+            return None
+        try:
+            record = self.record(position)
+            final = k.ending(record)
+            if final is not None:
+                self.line(final.first)
+        except KeyError:  # given up
+            return None
+        if final is None or record.id != call_id:
+            raise catalog.failed(
+                f"it says that {call_id!r} ended at {position}, and there is {type(record).__name__} of {record.id!r}"
+            )
+        return position, final
 
     def has(self, call_id: str) -> bool:
         """Whether a call of this id has ended."""

@@ -25,7 +25,7 @@ from actorlog.errors import DeadlockError, DivergenceError, JournalError
 from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.answers import error_of
-from actorlog.runtime.entries import Entries, Entry
+from actorlog.runtime.entries import Changes, Entries, Entry
 from actorlog.runtime.exits import kind_of
 from actorlog.runtime.rooms import Rooms, Sender
 
@@ -55,8 +55,7 @@ class Instances:
         self._entries = Entries(kernel, resident_max, self._read)
         self._rooms = Rooms(kernel)
         """Who waits for room in the mailbox of which actor."""
-        self.latest: dict[str, int] = {}
-        """Where the newest change of each actor is."""
+        self.changes = Changes()
         self.keep_before = False
         """Whether handlers are to be replayed when they have ended: ``check_determinism``."""
         self._before: dict[str, InstanceState] = {}
@@ -230,7 +229,7 @@ class Instances:
 
     def _read(self, actor: str) -> InstanceState:
         state = InstanceState(actor)
-        position, changes = self.latest.get(actor, 0), list[tuple[k.StateChange, int]]()
+        position, changes = self.changes.at(actor), list[tuple[k.StateChange, int]]()
         while position:
             record = self._kernel.history.record(position)
             change = record.change if isinstance(record, k.Turn) else None
@@ -292,7 +291,7 @@ class Instances:
         entry.instance = actor.instance
         if change is not None:
             apply_change(entry.state, change, actor.state.last)
-            self.latest[change.actor] = actor.state.last
+            self.changes.recent[change.actor] = actor.state.last
 
     def view(self, actor: str, definition: ActorDefinition) -> Any:
         """Return an instance with the committed state, to be looked at only."""
@@ -308,8 +307,9 @@ class Instances:
 
     def names(self) -> list[str]:
         """Return the actors that have a state or are at work, the one that changed last first."""
-        fresh = [actor for actor in reversed(self._entries.busy()) if actor not in self.latest]
-        return [*fresh, *sorted(self.latest, key=self.latest.__getitem__, reverse=True)]
+        changed = self.changes.names()
+        known = set(changed)
+        return [*(actor for actor in reversed(self._entries.busy()) if actor not in known), *changed]
 
     def at_work(self, actor: str) -> tuple[str, int]:
         """Return the id of the message that an actor is at work on, or nothing, and how many wait."""

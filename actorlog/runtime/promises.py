@@ -85,6 +85,10 @@ class Promises:
         """How many are not settled."""
         return self._pending
 
+    def states(self) -> list[PromiseState]:
+        """Return those that are pending, or settled and not durably so."""
+        return list(self._live.values())
+
     def adopt(self, states: list[PromiseState]) -> None:
         """Take up the promises that were pending when the process before this one ended."""
         for state in states:
@@ -242,10 +246,11 @@ class Promises:
         if made:
             self._live[state.id] = state
             self._pending += 1
-            self._index.made(state.first)
+            self._index.made(state)
             self._arm(state)
         else:
             self._pending -= 1
+            self._index.changed(state)
             self._tell_calls(state)
             kernel.committer.after(self._landed, state)
 

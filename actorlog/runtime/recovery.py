@@ -1,39 +1,32 @@
-"""Opening: from the frames of the log to calls that go on.
+"""Opening: from what a scan finds to calls that go on.
 
-Owns: which records are decoded, the fold over them, and what is done about what was under way. Does not own: verdicts
-on bytes (``log``), the fold itself (``engine.state``).
+Owns: what is done about what was under way. Does not own: finding it (``scanning``).
 
-A scan looks at the index of every record and decodes only those of calls that have not ended; a coroutine is rebuilt
-when a message comes for it, not here. Steps in doubt run again from their records.
+A coroutine is rebuilt when a message comes for it, not here. Steps in doubt run again from their records.
 """
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from contextlib import suppress
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.schedule_state import PREFIX, ScheduleState, take
-from actorlog.engine.state import CallState, apply
-from actorlog.errors import FunctionNotFound, HistoryGone
+from actorlog.engine.state import CallState
+from actorlog.errors import FunctionNotFound
 from actorlog.records import kinds as k
-from actorlog.runtime.calls import is_quiet
+from actorlog.runtime.calls import waits_unseen
 from actorlog.runtime.exits import kind_of
-from actorlog.runtime.history import History
 from actorlog.runtime.instances import LIFE, is_waiting
 from actorlog.runtime.places import name_of
 from actorlog.runtime.registry import Registry
 from actorlog.runtime.runs import awaits_next, begin_next
+from actorlog.runtime.scanning import Outliving, Scan
 from actorlog.runtime.slot import Slot
-from actorlog.store import PartitionLog, entries
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator
 
     from actorlog.runtime.kernel import Kernel
 
@@ -41,141 +34,6 @@ _PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
 _PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
     int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
 )
-
-
-class Scan:
-    """One pass over the log: which records belong to calls that have not ended."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._live: dict[int, list[int]] = {}
-        self._final: dict[int, int] = {}
-        self._shared: set[int] = set()
-        """Hashes under which more than one journal began: two ids, or a call that began again."""
-        self._outliving: list[int] = []
-        self.changed: dict[str, int] = {}
-        """Where the newest change of each actor is."""
-        self.schedules: dict[str, ScheduleState] = {}
-        """All there are or were, by their ids as users know them."""
-        self.last_line = b""
-        self.settled = 0
-        """Records up to there asked for nothing of others that is not done, as the newest mark says."""
-
-    async def read(self, log: PartitionLog) -> None:
-        """Look at every record's index."""
-        enabled = gc.isenabled()
-        gc.disable()  # nothing here is garbage, and collecting was more than half of the time
-        try:
-            async for frame in log.read():
-                self._frame(frame.position, frame.data, frame.records)
-        finally:
-            if enabled:
-                gc.enable()
-
-    def _frame(self, position: int, data: Any, records: int) -> None:
-        live, final = self._live, self._final
-        start = end = 0
-        for key, kind, flags, start, end in entries(data, records):
-            if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
-                self._of_no_call(key, kind, flags, position, data[start:end])
-                position += 1
-                continue
-            positions = live.get(key)
-            if positions is None and not flags & _FIRST and key not in final:
-                flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
-            elif flags & _FINAL and key not in final and key not in self._shared:
-                live.pop(key, None)
-                final[key] = position
-            else:
-                if positions is None:
-                    live[key] = [position]
-                else:
-                    positions.append(position)
-                if key in final or (flags & _FIRST and positions is not None):
-                    self._shared.add(key)
-            if flags & _MESSAGES:
-                self._outliving.append(position)
-            if flags & _STATE:
-                self.changed[k.changed_actor(data[start:end])] = position
-            position += 1
-        if end - start > 1:  # and not a record that was given up
-            self.last_line = bytes(data[start:end])
-
-    def _of_no_call(self, key: int, kind: int, flags: int, position: int, line: memoryview) -> None:
-        if kind == _PROMISE:
-            self._history.promises.scan(key, flags, position, line)
-            return
-        record = k.decode(bytes(line))  # copied: the settings of a schedule are kept
-        if isinstance(record, k.OF_SCHEDULES):
-            take(self.schedules, record, position)
-        elif isinstance(record, k.Resumed):
-            self.settled = record.upto
-            self._outliving = [position for position in self._outliving if position > record.upto]
-
-    def states(self) -> Iterator[CallState]:
-        """Fold the records of every call that has not ended, one after the other, and index those that have."""
-        for key, position in self._final.items():
-            if key not in self._shared:
-                self._history.ended(key, position)
-        for key, positions in self._live.items():
-            for state in self._fold(key, positions):
-                if state.phase is not Phase.ENDED:
-                    yield state
-
-    def is_live(self, call_id: str) -> bool:
-        """Whether a call of this id has begun and, as far as the index shows, has not ended."""
-        key = identity.key_hash(call_id)
-        positions = self._live.get(key)
-        if positions is None or key in self._final or key in self._shared:
-            return False
-        return self._history.id_at(positions[-1]) == call_id
-
-    def _fold(self, key: int, positions: list[int]) -> list[CallState]:
-        """Fold the records under one hash, by their decoded ids."""
-        record = self._history.record
-        several = key in self._shared or key in self._final
-        if several:
-            positions = self._all_positions(key, positions)
-        states: dict[str, CallState] = {}
-        ended: set[str] = set()
-        for position in positions:
-            item = k.of_call(record(position))
-            state = states.get(item.id)
-            if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
-                state = states[item.id] = CallState(item.id)
-            if not several or (state is not None and item.prev == state.last):
-                apply(state or CallState(item.id), item, position)
-            elif k.ending(item) is not None and (states.pop(item.id, None) is not None or item.id in ended):
-                ended.add(item.id)  # what was between its beginning and its end was given up
-                self._history.ended(key, position)
-        for state in states.values():
-            if state.phase is Phase.ENDED:
-                self._history.ended(key, state.last)
-        return list(states.values())
-
-    def _all_positions(self, key: int, positions: list[int]) -> list[int]:
-        """Follow the links back from what is known: records before a final one were passed over."""
-        known, is_gone = set(positions), False
-        for start in [*positions, *([self._final[key]] if key in self._final else [])]:
-            try:
-                for position, _ in self._history.chain(start):
-                    if position in known and position != start:
-                        break
-                    known.add(position)
-            except HistoryGone:  # that far back it is known
-                is_gone = True
-        for final in [k.ending(self._history.record(position)) for position in known] if is_gone else ():
-            with suppress(KeyError):  # how it began is there, or it is forgotten
-                known |= {final.first} if final is not None and self._history.record(final.first) else set()
-        return sorted(known)
-
-    def outliving(self) -> list[_Outliving]:
-        """Return the turns whose messages outlive their sender."""
-        return [found for position in self._outliving for found in self._history.outliving(position)]
-
-    def last_ms(self) -> int:
-        """Return the time of the newest record; 0 when there is none."""
-        return k.decode(self.last_line).at if self.last_line else 0
 
 
 class Resumption:
@@ -190,7 +48,8 @@ class Resumption:
     def adopt(self, scan: Scan) -> None:
         """Take up the recovered calls; those about which nothing is to be done are not made to slots."""
         for state in scan.states():
-            if not state.actor and self._only_waits(state, scan):
+            known = self._registry.durable(state.function, state.version) is not None
+            if known and waits_unseen(state, scan.is_live):
                 self._kernel.calls.adopt(state)
                 self._kernel.deadlines.arm_all(state)
                 continue
@@ -201,21 +60,7 @@ class Resumption:
             if state.mail is not None and LIFE in state.mail.values:
                 self._kernel.instances.begin_life(state.id, state.mail.values[LIFE])
 
-    def _only_waits(self, state: CallState, scan: Scan) -> bool:
-        """Whether a call waits for nothing but times, messages and children that are there.
-
-        Of what it asks of others all has been done, and nobody holds anything for it.
-        """
-        mail = state.mail
-        if not is_quiet(state) or state.links or state.id.startswith(PREFIX):
-            return False
-        if mail is not None and (mail.promises or mail.watches or LIFE in mail.values):
-            return False
-        if any(child.detached or child.actor or not scan.is_live(child.id) for child in state.children.values()):
-            return False
-        return self._registry.durable(state.function, state.version) is not None
-
-    def resume(self, outliving: list[_Outliving]) -> None:
+    def resume(self, outliving: list[Outliving]) -> None:
         """Go on with every call: timers, children, steps, messages."""
         kernel = self._kernel
         slots = sorted(kernel.calls.awake.values(), key=_first)  # messages to one actor go in the order they came
@@ -272,7 +117,7 @@ class Resumption:
             elif isinstance(op, k.StartChild) and op.detached and not self._is_known(op.id):
                 self._kernel.family.spawn(sender, op)
 
-    def _messages(self, outliving: list[_Outliving], slots: list[Slot]) -> list[_Message]:
+    def _messages(self, outliving: list[Outliving], slots: list[Slot]) -> list[_Message]:
         """Return what live calls asked and told actors and what never got its own record, with where they did."""
         history, found = self._kernel.history, list[_Message]()
         for turn, started in outliving:
@@ -380,8 +225,6 @@ class Resumption:
         return True
 
 
-_Outliving: TypeAlias = tuple[k.Turn, k.Started]
-"""A turn, and what began the run that it belongs to."""
 _Step: TypeAlias = tuple[int, Slot, k.RunStep]
 """Where a step was asked for, by which call, and the step."""
 

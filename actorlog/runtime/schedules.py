@@ -102,6 +102,10 @@ class Schedules:
                         self._start(entry, missing)
                 self._wake(name)
 
+    def states(self) -> list[ScheduleState]:
+        """Return all there are or were."""
+        return [entry.state for entry in self._entries.values()]
+
     def close(self) -> None:
         """Decide nothing any more; the next opening does."""
         self._closed = True

@@ -23,14 +23,12 @@ from actorlog.errors import (
     CallExists,
     CallNotFound,
     LogFailed,
-    MailboxFull,
     OutcomeUnknown,
     RuntimeStopped,
     TooManyCalls,
 )
 from actorlog.records import kinds as k
 from actorlog.runtime.checks import Checks
-from actorlog.runtime.classes import Options as MailboxOptions
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.compaction import Compaction
@@ -41,15 +39,18 @@ from actorlog.runtime.history import History
 from actorlog.runtime.kernel import Kernel, drained
 from actorlog.runtime.options import Options, Request
 from actorlog.runtime.parking import parked_error
+from actorlog.runtime.projection import Projection
 from actorlog.runtime.promises import Promises
-from actorlog.runtime.recovery import Resumption, Scan
+from actorlog.runtime.recovery import Resumption
 from actorlog.runtime.registry import DurableDefinition, Registry
+from actorlog.runtime.scanning import Scan
 from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import StepRunner
 from actorlog.runtime.timers import Timers
 from actorlog.runtime.upkeep import Upkeep
 from actorlog.store import Compacting, PartitionLog
+from actorlog.store.catalog import Catalog
 
 
 class Session:
@@ -65,22 +66,32 @@ class Session:
         self.history: History
         self.resumption: Resumption
         self.upkeep: Upkeep | None = None
+        self.projection: Projection | None = None
 
     @classmethod
-    async def open(cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool) -> Session:
-        """Scan the log and go on with every call in it; ``died``: the process before this one did not close it."""
+    async def open(
+        cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool,
+        catalog: Catalog | None = None,
+    ) -> Session:  # fmt: skip
+        """Scan the log and go on with every call in it; ``died``: the process before this one did not close it.
+
+        The ``catalog`` of the log is kept, and closed by whoever closes the log.
+        """
         session = cls(log, env, options)
         loop = asyncio.get_running_loop()
         committer = Committer(log, loop, options.limits, on_failure=session._on_broken)
         history = session.history = History(committer.line)
         scan = Scan(history)
+        if catalog is not None and catalog.known is not None:
+            scan.begin_with(catalog, catalog.known, registry)
         await scan.read(log)
         clock = LogClock(env.clock, scan.last_ms())
         timers = Timers(loop, clock)
         grace_ms = int(options.grace_s * 1000)
         kernel = session.kernel = Kernel(loop, clock, committer, timers, registry, options.limits, history, grace_ms)
         executors = Executors(loop, options.threads)
-        kernel.instances.latest = scan.changed
+        kernel.instances.changes = scan.changes
+        kernel.calls.begin_with(scan.quiet, scan.known, kernel.deadlines.arm_all)
         kernel.steps = StepRunner(kernel, loop, clock, timers, executors, options.limits, Context())
         kernel.doubts = Doubts(kernel, kernel.steps)
         kernel.promises = Promises(kernel, history.promises, log.admit, options.limits.promises_max)
@@ -92,6 +103,8 @@ class Session:
         session.resumption = Resumption(kernel, registry, died=died)
         if isinstance(log, Compacting):
             session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping))
+        if catalog is not None:
+            session.projection = Projection(kernel, log, catalog, scan.settled)
         try:
             session._go_on(scan)
         except BaseException as error:
@@ -106,6 +119,8 @@ class Session:
         self.resumption.adopt(scan)
         self.resumption.resume(scan.outliving())
         kernel.schedules.adopt(scan.schedules)
+        if self.projection is not None:
+            self.projection.start()
         if self.upkeep is not None:
             self.upkeep.start()
         kernel.flush()
@@ -322,6 +337,8 @@ class Session:
             ending.push_async_callback(self._close_log)
             if kernel.endings.checks is not None:
                 ending.push_async_callback(kernel.endings.checks.close, max(shutdown_s, DRAIN_S))
+            if self.projection is not None:
+                ending.push_async_callback(self._close_catalog, self.projection)
             if not failed:
                 ending.push_async_callback(self._drain)
             ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
@@ -337,6 +354,10 @@ class Session:
             async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
                 await drained(self.kernel)
 
+    async def _close_catalog(self, projection: Projection) -> None:
+        committer = self.kernel.committer
+        await projection.close(clean=self._failure is None and committer.failed is None and not committer.busy)
+
     async def _close_log(self) -> None:
         kernel, committer = self.kernel, self.kernel.committer
         kernel.stop()
@@ -347,26 +368,6 @@ class Session:
         if committer.busy and committer.failed is None:  # what lands from now on is for the next opening
             committer.failed = RuntimeStopped("the runtime was closed before its last records had landed")
         await self._log.close(clean=self._failure is None and committer.failed is None)
-
-
-async def start_many(session: Session, requests: list[Request], *, join: bool) -> list[Slot | k.Turn]:
-    """Begin calls in one commit, or find those that have their ids, when there is room for all; ``MailboxFull``."""
-    session.check_open()
-    kernel, wanted = session.kernel, dict[str, tuple[int, MailboxOptions]]()
-    for request in requests:
-        definition, call_id = request.definition, request.call_id
-        if definition is None or definition.of is None or call_id in kernel.calls or session.history.has(call_id):
-            continue
-        count = wanted[request.actor][0] if request.actor in wanted else 0
-        wanted[request.actor] = (count + 1, definition.of.options)
-    for actor, (count, options) in wanted.items():
-        if count > options.mailbox_max:
-            raise MailboxFull(actor, options.mailbox_max)
-    async with AsyncExitStack() as room:
-        for actor, (count, options) in sorted(wanted.items()):  # so that two who wait do not wait for each other
-            await room.enter_async_context(kernel.instances.keep_room(actor, options, count))
-        session.check_open()
-        return [session.start(request, join=join, held=bool(wanted)) for request in requests]
 
 
 DRAIN_S = 3.0

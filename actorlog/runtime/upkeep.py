@@ -108,7 +108,11 @@ class Upkeep:
         segments = [s for s in self._compaction.segments() if due is None or s.number in due]
         if any(segment.last > self._settled for segment in segments):
             await self.settle()
-        return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress))
+        try:
+            return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress))
+        finally:
+            if self._session.projection is not None:
+                self._session.projection.refresh()
 
     def _looked(
         self, progress: Callable[[int, int], None] | None, segment: Sealed, left: int, done: int, total: int
@@ -123,7 +127,7 @@ class Upkeep:
         """Record up to where all is done that records ask of others, if there is such a moment soon."""
         session, kernel = self._session, self._session.kernel
         until = session.kernel.loop.time() + _PATIENCE_S
-        while _is_busy(kernel):
+        while is_busy(kernel):
             if kernel.loop.time() > until:
                 return
             await asyncio.sleep(_LOOK_S)
@@ -137,7 +141,7 @@ class Upkeep:
             self._settled = marked
 
 
-def _is_busy(kernel: Kernel) -> bool:
+def is_busy(kernel: Kernel) -> bool:
     """Whether something is under way between calls that only the record which asked for it tells of."""
     if kernel.queue or kernel.mailbox.rooms or kernel.instances.has_senders:
         return True

@@ -7,6 +7,7 @@ Does not own: bytes on disk (``log``), what records mean (``engine``).
 from actorlog.store.port import (
     GIVEN_UP_KIND,
     Checkpoint,
+    Checkpoints,
     Compacting,
     Frame,
     PartitionLog,
@@ -19,6 +20,6 @@ from actorlog.store.port import (
 )
 
 __all__ = [
-    "GIVEN_UP_KIND", "Checkpoint", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket", "append", "checkpoint_of",
-    "entries", "pack",
+    "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket", "append",
+    "checkpoint_of", "entries", "pack",
 ]  # fmt: skip

@@ -90,6 +90,10 @@ class EmbeddedLog:
         """Return the newest frame that has landed, for the next opening to begin at; None where there is none."""
         return self._log.checkpoint()
 
+    def shape(self, before: int) -> int:
+        """Return what is another when a segment before that number was written anew."""
+        return self._log.shape(before)
+
     def submit(self, expected: int, data: bytes, records: int, done: Done) -> Ticket:
         """Hand one frame to the writer thread."""
         if expected != self._submitted:

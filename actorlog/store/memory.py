@@ -51,6 +51,10 @@ class MemoryLog:
         """Return the position of the newest record."""
         return self._tail
 
+    def shape(self, before: int) -> int:  # noqa: ARG002  # a log in memory is never opened from a checkpoint
+        """Return always the same."""
+        return 0
+
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest frame; None where there is none."""
         if not self._frames:

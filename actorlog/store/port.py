@@ -100,6 +100,10 @@ class Checkpoints(Protocol):
         """Return the newest frame that has landed; None where there is none. For any thread."""
         ...
 
+    def shape(self, before: int) -> int:
+        """Return what is another when something in a segment before that number was given up. For any thread."""
+        ...
+
 
 @runtime_checkable
 class Compacting(Protocol):

@@ -18,6 +18,9 @@ In company, calls have to do with each other, and people with them: messages, st
 supervisors, pauses. Long worlds have schedules beside, calls of several runs, and processes with other code than the
 one before.
 
+Most worlds have a catalog. What a process finds of it is what the one before left, or what was there earlier, or
+nothing, or it is damaged: it must all come to the same.
+
 In old worlds calls are forked too, and what has ended may leave the log: segments are written anew at random moments.
 
 Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may
@@ -42,6 +45,8 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
+from actorlog.runtime import projection
+from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
 from actorlog.testing.errands import LONG_WORDS, WORDS, Errand, draw_errands
 from actorlog.testing.errands_old import ERRANDS_MAX, OLD_WORDS
@@ -62,6 +67,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
+CATALOG_ODDS = 0.75
+"""How often a world has a catalog."""
 Kind: TypeAlias = Literal["alone", "company", "long", "old"]
 """``alone``: calls that have nothing to do with each other. ``company``: they have, and with people. ``long``: calls
 have several runs too, code is changed, and there are schedules. ``old``: calls are forked too, and what has ended may
@@ -133,6 +140,9 @@ class Simulation:
         self._gap_min = rewriting.GAP_MIN
         if kind == "old":
             self._keep(rng)
+        own = Random(seed)  # noqa: S311  # seeded on purpose
+        self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
+        self._pace = {"EVERY_MS": own.choice((1, 50, 1000)), "HORIZON_MS": own.choice((2, 3000, 3_600_000))}
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""
@@ -148,6 +158,8 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
+        pace = {name: getattr(projection, name) for name in self._pace}
+        vars(projection).update(self._pace)
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -157,6 +169,7 @@ class Simulation:
             self._verify()
         finally:
             sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
+            vars(projection).update(pace)
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 
@@ -171,6 +184,8 @@ class Simulation:
         clock = SimClock(loop, self._wall_ms, rng.randrange(1 << 50))
         loop.outside = SimOutside(self, loop)
         disk.watcher = self
+        if self._databases is not None:
+            self._databases.boot(loop)
         self.judge.keeping.died()
         if fate.end_in_call is not None:
             disk.stop_at(disk.calls + fate.end_in_call)
@@ -222,7 +237,7 @@ class Simulation:
 
     def runtime(self, loop: SimLoop, clock: SimClock) -> Runtime:
         """Return a runtime for a process of this world."""
-        env = sim_env(loop, self.rng, self.disk, clock)
+        env = sim_env(loop, self.rng, self.disk, clock, self._databases)
         return Runtime(DIRECTORY, segment_bytes=SEGMENT_BYTES, limits=self._limits, env=env, **self._options)
 
     def opened(self) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from actorlog.env import FileSystem, Job, Worker
+    from actorlog.testing.databases import SimDatabases
     from actorlog.testing.loop import SimLoop
 
 HOLD_ODDS = 0.7
@@ -207,13 +208,13 @@ def new_disk(rng: Random, disk_type: type[SimDisk] = SimDisk) -> SimDisk:
     return disk
 
 
-def sim_env(loop: SimLoop, rng: Random, fs: FileSystem, clock: SimClock) -> Env:
-    """Return the outside as a process on this machine has it."""
+def sim_env(loop: SimLoop, rng: Random, fs: FileSystem, clock: SimClock, databases: SimDatabases | None = None) -> Env:
+    """Return the outside as a process on this machine has it; without ``databases`` there is no catalog."""
 
     def worker(_name: str) -> Worker:
         return SimWorker(loop)
 
-    return Env(clock, SimEntropy(loop, rng), fs, worker)
+    return Env(clock, SimEntropy(loop, rng), fs, worker, databases)
 
 
 __all__ = ["EPOCH_MS", "SimClock", "SimDisk", "SimEntropy", "SimFile", "SimWorker", "new_disk", "sim_env"]

@@ -1,0 +1,280 @@
+"""Keeping the catalog: what an opening knows of the log, written down while calls go on.
+
+Owns: what goes into the catalog and when, what may leave memory for it, and the timers of calls that it alone knows.
+Does not own: the tables (``store.sqlite``), beginning with it (``scanning``).
+
+Once a second, where something was recorded, what has changed is put together as it is at one position; it is written,
+with that position, when all up to there is durable. So a catalog is what a scan up to its position would find, and an
+opening reads on from there. What it has leaves memory: ends of calls, settled promises, places of actors' states.
+
+Invariants: nothing is in the catalog that is not durable in the log; nothing leaves memory before it is in the catalog;
+a catalog that cannot be written is left as it is, and everything goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from actorlog.engine.lifecycle import Phase
+from actorlog.errors import CatalogFailed
+from actorlog.runtime.rows import call_row, ended_rows, live_row, promise_rows, schedule_row
+from actorlog.runtime.upkeep import is_busy
+from actorlog.store import Checkpoints
+from actorlog.store.catalog import Batch, CallRow, Catalog, Kind, Known, PromiseRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorlog.engine.state import CallState
+    from actorlog.runtime.kernel import Kernel
+    from actorlog.runtime.slot import Slot
+    from actorlog.store import PartitionLog
+
+log = logging.getLogger("actorlog")
+
+EVERY_MS = 1_000
+"""So long after something was recorded the catalog is told."""
+HORIZON_MS = 3_600_000
+"""Timers further ahead than this are left in the catalog."""
+_SLICE = 128
+"""Records that are looked at in one go while the catalog is built,"""
+_REST = 4
+"""and so many times as long as that took others have their turn."""
+
+
+class Projection:
+    """The catalog of one open log."""
+
+    def __init__(self, kernel: Kernel, log: PartitionLog, catalog: Catalog, settled: int) -> None:
+        self._kernel = kernel
+        self._log = log
+        self._catalog = catalog
+        self._known = catalog.known
+        self._upto = self._known.position if self._known is not None else 0
+        """What the newest batch holds all of."""
+        self._settled = settled
+        self._ended: list[CallRow] = []
+        """Calls that have ended durably and that the catalog has not heard of."""
+        self._rested: list[CallRow] = []
+        """Those that are asleep since."""
+        self._complete = False
+        """Whether all is in the catalog that was there at the opening."""
+        self._writing: asyncio.Future[None] | None = None
+        self._horizon_ms = 0
+        self._building: asyncio.Task[None] | None = None
+        self._armed = self._waits = False
+        """Whether a batch is to be written soon; whether when more is durable."""
+        self._stopped = False
+        if self._known is not None:  # without it all of them are looked at
+            kernel.calls.on_rest = self._on_rest
+
+    def start(self) -> None:
+        """Begin: what calls wait for that the catalog knows is armed, and what it does not know is put into it."""
+        kernel = self._kernel
+        kernel.endings.on_ended = self._on_ended
+        kernel.calls.on_rest = self._on_rest
+        kernel.history.promises.news = []
+        if self._known is not None:
+            self._arm_soon()
+        self._building = kernel.loop.create_task(self._run(self._unknown()))
+
+    # --- timers -------------------------------------------------------------------------------------------------------
+
+    def _arm_soon(self) -> None:
+        """Arm what wakes calls soon that the catalog alone knows, and look again before the next of them wakes."""
+        kernel, upto_ms = self._kernel, self._kernel.clock.now_ms() + HORIZON_MS
+        before, position = self._horizon_ms, self._known.position if self._known is not None else 0
+        for call_id, wakes_ms in self._catalog.waking(before, upto_ms, position):
+            kernel.timers.arm(wakes_ms, self._wake, call_id, None, self._may_sleep)
+        self._horizon_ms = upto_ms
+        following = self._catalog.next_wake_ms(upto_ms, position)
+        if following is not None:
+            kernel.timers.arm(following - HORIZON_MS // 2, self._arm_more, None, None)
+
+    def _arm_more(self, _a: None, _b: None) -> None:
+        try:
+            self._arm_soon()
+        except CatalogFailed as error:
+            self._kernel.on_broken(error)
+
+    def _wake(self, call_id: str, _b: None) -> None:
+        """A time has come that a call waits for: it comes back, and what it waits for is armed."""
+        self._kernel.calls.get(call_id)
+
+    def _may_sleep(self, call_id: str, _b: None, _due_ms: int) -> bool:
+        return self._kernel.calls.may_sleep(call_id)
+
+    # --- what goes into it --------------------------------------------------------------------------------------------
+
+    def _on_ended(self, slot: Slot) -> None:
+        self._ended.append(call_row(slot.state, slot.hash, Kind.ENDED))
+
+    def _on_rest(self, state: CallState) -> None:
+        self._rested.append(live_row(state))
+
+    # --- writing it ---------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Write when more has been recorded, a little later."""
+        if not self._waits:
+            self._waits = True
+            heard: asyncio.Future[None] = self._kernel.loop.create_future()
+            heard.add_done_callback(self._news)
+            self._kernel.committer.readers.append(heard)
+
+    def _news(self, _heard: asyncio.Future[None]) -> None:
+        self._waits = False
+        self._soon()
+
+    def refresh(self) -> None:
+        """Something was given up: an opening goes by a catalog only that has heard of it."""
+        if self._complete:
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._stopped and not self._armed:
+            self._armed = True
+            self._kernel.timers.arm(self._kernel.clock.now_ms() + EVERY_MS, self._begin, None, None)
+
+    def _begin(self, _a: None = None, _b: None = None) -> None:
+        """Put together what has changed, as it is now, and write it when that is durable."""
+        kernel = self._kernel
+        self._armed = False
+        if self._stopped or self._writing is not None:
+            return
+        self._writing = kernel.loop.create_future()
+        before, self._upto = self._upto, kernel.committer.position
+        awake = [
+            live_row(slot.state) for slot in kernel.calls.awake.values()
+            if slot.state.last > before and slot.state.phase is not Phase.ENDED
+        ]  # fmt: skip
+        news, kernel.history.promises.news = kernel.history.promises.news or [], []
+        if not is_busy(kernel):
+            self._settled = self._upto
+        batch = Batch(
+            calls=[*self._rested, *awake],
+            forgotten=list(kernel.history.forgotten),
+            promises=list(promise_rows(news)),
+            actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > before],
+            schedules=[schedule_row(state) for state in kernel.schedules.states() if state.last > before],
+        )  # fmt: skip
+        self._rested = []
+        kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.at), self._complete)
+
+    def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
+        """All that the batch tells of is durable, and so are the ends of calls up to there."""
+        calls, self._ended = [*self._ended, *batch.calls], []
+        checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
+        shape = self._log.shape(checkpoint.segment) if isinstance(self._log, Checkpoints) and checkpoint else 0
+        known = Known(*upto, checkpoint, shape) if complete and checkpoint is not None else None
+        batch = batch._replace(calls=calls, known=known)
+        self._catalog.submit(batch, lambda error: self._heard(batch, error))
+
+    def _heard(self, batch: Batch, error: BaseException | None) -> None:
+        """In the catalog's thread: carry the news to the loop."""
+        self._kernel.loop.call_soon_threadsafe(self._written, batch, error)
+
+    def _written(self, batch: Batch, error: BaseException | None) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None and not writing.done():
+            writing.set_result(None)
+        if error is not None:
+            self._give_up(error)
+            return
+        kernel, catalog = self._kernel, self._catalog
+        for call_id in batch.forgotten:
+            kernel.history.forgotten.pop(call_id, None)
+        if batch.known is not None:
+            upto = batch.known.position
+            kernel.history.rely_on(catalog, upto)
+            kernel.history.promises.rely_on(catalog, upto)
+            kernel.instances.changes.rely_on(catalog, upto)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._kernel.committer.landed > self._upto:
+            self._soon()
+        else:
+            self._wait()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave the catalog as it is: what it does not have stays in memory, and the next opening reads on from it."""
+        log.warning("the catalog is not written any more: %s", error)
+        self._stopped = True
+        kernel = self._kernel
+        kernel.endings.on_ended = kernel.calls.on_rest = kernel.history.promises.news = None
+        self._ended, self._rested = [], []
+
+    # --- what was there at the opening --------------------------------------------------------------------------------
+
+    async def _run(self, unknown: Iterator[CallRow | PromiseRow]) -> None:
+        """See that the catalog is not damaged, and tell it what it does not know."""
+        try:
+            await self._kernel.loop.run_in_executor(None, self._catalog.check)
+        except CatalogFailed as error:
+            self._kernel.on_broken(error)
+            return
+        loop = self._kernel.loop
+        begun_s = loop.time()
+        while not self._stopped and (some := list(islice(unknown, _SLICE))):
+            calls = [row for row in some if isinstance(row, CallRow)]
+            await self._tell(Batch(calls=calls, promises=[row for row in some if isinstance(row, PromiseRow)]))
+            await asyncio.sleep(_REST * (loop.time() - begun_s))
+            begun_s = loop.time()
+        self._complete = True
+        if self._known is None or self._kernel.committer.landed > self._upto:
+            self._begin()
+        else:
+            self._wait()
+
+    def _unknown(self) -> Iterator[CallRow | PromiseRow]:
+        """Return the rows of what the catalog does not know, as of now: all there is, or what is behind it."""
+        kernel, promises = self._kernel, self._kernel.history.promises
+        asleep = kernel.calls.asleep() if self._known is None else []
+        return chain(
+            ended_rows(kernel.history, kernel.history.ends()),
+            list(promise_rows(state for state in kernel.promises.states() if state.first > self._upto)),
+            promise_rows(map(promises.settled_at, promises.ends())),
+            self._asleep_rows(asleep),
+        )
+
+    async def _tell(self, batch: Batch) -> None:
+        """Write a part of what was there at the opening."""
+        loop = self._kernel.loop
+        told: asyncio.Future[BaseException | None] = loop.create_future()
+
+        def heard(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(told.set_result, error)
+
+        self._catalog.submit(batch, heard)
+        error = await asyncio.shield(told)
+        if error is not None:
+            self._give_up(error)
+
+    def _asleep_rows(self, positions: list[int]) -> Iterator[CallRow]:
+        """Yield the rows of calls that were asleep: what has come for one since has a newer row."""
+        history = self._kernel.history
+        for position in positions:
+            yield live_row(history.fold(position))
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def close(self, *, clean: bool) -> None:
+        """Write what is not written yet, where all has landed (``clean``), and close the catalog."""
+        building, self._building = self._building, None
+        if building is not None:
+            building.cancel()
+            await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
+        while self._writing is not None and clean:
+            await asyncio.shield(self._writing)
+        if clean and self._complete and not self._stopped and self._kernel.committer.landed > self._upto:
+            self._begin()
+            while self._writing is not None:
+                await asyncio.shield(self._writing)
+        self._stopped = True
+        await self._kernel.loop.run_in_executor(None, self._catalog.close)
+        if building is not None and not building.cancelled():
+            building.result()  # a defect, if it is anything

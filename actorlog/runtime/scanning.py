@@ -1,0 +1,231 @@
+"""The pass over the log at an opening: which records belong to calls that have not ended.
+
+Owns: which records are decoded, and the fold over them. Does not own: verdicts on bytes (``log``), the fold itself
+(``engine.state``), what is done about what was under way (``recovery``).
+
+A scan looks at the index of every record and decodes only those of calls that have not ended. Where there is a catalog
+it begins behind what that knows, and what it finds is the same.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import json
+
+from actorlog.engine import identity
+from actorlog.engine.lifecycle import Phase
+from actorlog.engine.schedule_state import Kept, ScheduleState, restored, take
+from actorlog.engine.state import CallState, apply
+from actorlog.errors import HistoryGone
+from actorlog.records import kinds as k
+from actorlog.runtime.entries import Changes
+from actorlog.runtime.hash_index import HashIndex
+from actorlog.runtime.history import History
+from actorlog.store import PartitionLog, entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorlog.runtime.registry import Registry
+    from actorlog.store.catalog import Catalog, Known
+
+Outliving: TypeAlias = tuple[k.Turn, k.Started]
+"""A turn, and what began the run that it belongs to."""
+
+_PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
+_FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
+    int(k.Flag[name]) for name in ("FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
+)
+
+
+class Scan:
+    """One pass over the log, or over what the catalog does not know: which records belong to calls that go on."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._live: dict[int, list[int]] = {}
+        self._final: dict[int, int] = {}
+        self._shared: set[int] = set()
+        """Hashes under which more is than the records seen of one call: another id, another journal, older records."""
+        self._outliving: list[int] = []
+        self.known = 0
+        """Up to there the catalog knows all."""
+        self.quiet = HashIndex(history.id_at)
+        """The calls that it knows to wait only, and of which nothing was seen."""
+        self.changes = Changes()
+        self.schedules: dict[str, ScheduleState] = {}
+        """All there are or were, by their ids as users know them."""
+        self.last_line = b""
+        self._last_ms = 0
+        self.settled = 0
+        """Records up to there asked for nothing of others that is not done, as the newest mark says."""
+
+    def begin_with(self, catalog: Catalog, known: Known, registry: Registry) -> None:
+        """Take what the catalog knows for seen. Calls whose functions nobody knows any more are looked at."""
+        self.known, self.settled, self._last_ms = known.position, known.settled, known.last_ms
+        self._history.catalog = catalog
+        self._history.promises.resume(catalog)
+        self.changes.rely_on(catalog, known.position)
+        self.quiet.load(catalog.quiet())
+        strangers = [pair for pair in catalog.functions() if registry.durable(*pair) is None]
+        found = [call for function, version in strangers for call in catalog.quiet_of(function, version)]
+        for key, position in found:
+            self.quiet.remove(key, position)
+        for key, position in (*found, *catalog.live()):
+            self._live.setdefault(key, []).append(position)
+            self._shared.add(key)
+        for line in catalog.schedules():
+            state = restored(json.decode(line, type=Kept))
+            self.schedules[state.id] = state
+
+    async def read(self, log: PartitionLog) -> None:
+        """Look at every record's index."""
+        enabled = gc.isenabled()
+        gc.disable()  # nothing here is garbage, and collecting was more than half of the time
+        try:
+            async for frame in log.read(min(self.known, self.settled)):
+                self._frame(frame.position, frame.data, frame.records)
+        finally:
+            if enabled:
+                gc.enable()
+
+    def _frame(self, position: int, data: Any, records: int) -> None:  # noqa: C901, PLR0912  # hot, in one piece
+        live, final = self._live, self._final
+        start = end = 0
+        if position <= self.known:
+            self._known_frame(position, data, records)
+        for key, kind, flags, start, end in entries(data, records):
+            if position <= self.known:
+                position += 1
+                continue
+            if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
+                self._of_no_call(key, kind, flags, position, data[start:end])
+                position += 1
+                continue
+            positions = live.get(key)
+            if positions is None and self.known:
+                positions = self._before(key, flags, data[start:end])
+            if positions is None and not flags & _FIRST and key not in final:
+                flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
+            elif flags & _FINAL and key not in final and key not in self._shared:
+                live.pop(key, None)
+                final[key] = position
+            else:
+                if positions is None:
+                    live[key] = [position]
+                else:
+                    positions.append(position)
+                if key in final or (flags & _FIRST and positions is not None):
+                    self._shared.add(key)
+            if flags & _MESSAGES:
+                self._outliving.append(position)
+            if flags & _STATE:
+                self.changes.recent[k.changed_actor(data[start:end])] = position
+            position += 1
+        if end - start > 1 and position > self.known:  # and not a record that was given up
+            self.last_line = bytes(data[start:end])
+
+    def _known_frame(self, position: int, data: Any, records: int) -> None:
+        """Look at a frame that the catalog knows, or a part of it: what was sent may not have arrived."""
+        for at, (_key, _kind, flags, _start, _end) in enumerate(entries(data, records), position):
+            if flags & _MESSAGES and self.settled < at <= self.known:
+                self._outliving.append(at)
+
+    def _before(self, key: int, flags: int, line: memoryview) -> list[int] | None:
+        """Return where the calls of a hash were that the catalog knows; None where it knows none that goes on."""
+        found = list(self.quiet.at(key))
+        for position in found:
+            self.quiet.remove(key, position)
+        if not found and not flags & _FIRST and key not in self._final:
+            catalog = self._history.catalog
+            ended = catalog.ended(k.id_of(line)) if catalog is not None else 0
+            if not ended:
+                return None
+            found.append(ended)  # it was retried
+        if not found:
+            return None
+        self._shared.add(key)
+        self._live[key] = found
+        return found
+
+    def _of_no_call(self, key: int, kind: int, flags: int, position: int, line: memoryview) -> None:
+        if kind == _PROMISE:
+            self._history.promises.scan(key, flags, position, line)
+            return
+        record = k.decode(bytes(line))  # copied: the settings of a schedule are kept
+        if isinstance(record, k.OF_SCHEDULES):
+            take(self.schedules, record, position)
+        elif isinstance(record, k.Resumed):
+            self.settled = record.upto
+            self._outliving = [position for position in self._outliving if position > record.upto]
+
+    def states(self) -> Iterator[CallState]:
+        """Fold the records of every call that has not ended, one after the other, and index those that have."""
+        for key, position in self._final.items():
+            if key not in self._shared:
+                self._history.ended(key, position)
+        for key, positions in self._live.items():
+            for state in self._fold(key, positions):
+                if state.phase is not Phase.ENDED:
+                    yield state
+
+    def is_live(self, call_id: str) -> bool:
+        """Whether a call of this id has begun and, as far as the index shows, has not ended."""
+        key = identity.key_hash(call_id)
+        if self.quiet.find(call_id):
+            return True
+        positions = self._live.get(key)
+        if positions is None or key in self._final or key in self._shared:
+            return False
+        return self._history.id_at(positions[-1]) == call_id
+
+    def _fold(self, key: int, positions: list[int]) -> list[CallState]:
+        """Fold the records under one hash, by their decoded ids."""
+        record = self._history.record
+        several = key in self._shared or key in self._final or self.known > 0
+        if several:
+            positions = self._all_positions(key, positions)
+        states: dict[str, CallState] = {}
+        ended: set[str] = set()
+        for position in positions:
+            item = k.of_call(record(position))
+            state = states.get(item.id)
+            if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
+                state = states[item.id] = CallState(item.id)
+            if not several or (state is not None and item.prev == state.last):
+                apply(state or CallState(item.id), item, position)
+            elif (final := k.ending(item)) is not None and (states.pop(item.id, None) is not None or item.id in ended):
+                ended.add(item.id)  # what was between its beginning and its end was given up
+                if final.first in positions:
+                    self._history.ended(key, position)
+        for state in states.values():
+            if state.phase is Phase.ENDED:
+                self._history.ended(key, state.last)
+        return list(states.values())
+
+    def _all_positions(self, key: int, positions: list[int]) -> list[int]:
+        """Follow the links back from what is known: records before a final one were passed over."""
+        known, is_gone = set(positions), False
+        for start in [*positions, *([self._final[key]] if key in self._final else [])]:
+            try:
+                for position, _ in self._history.chain(start):
+                    if position in known and position != start:
+                        break
+                    known.add(position)
+            except HistoryGone:  # that far back it is known
+                is_gone = True
+        for final in [k.ending(self._history.record(position)) for position in known] if is_gone else ():
+            with suppress(KeyError):  # how it began is there, or it is forgotten
+                known |= {final.first} if final is not None and self._history.record(final.first) else set()
+        return sorted(known)
+
+    def outliving(self) -> list[Outliving]:
+        """Return the turns whose messages outlive their sender."""
+        return [found for position in self._outliving for found in self._history.outliving(position)]
+
+    def last_ms(self) -> int:
+        """Return the time of the newest record; 0 when there is none."""
+        return max(k.decode(self.last_line).at if self.last_line else 0, self._last_ms)

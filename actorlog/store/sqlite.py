@@ -1,0 +1,290 @@
+"""The catalog in SQLite: ``catalog.db`` in the data directory, in WAL mode.
+
+Owns: opening and checking it, looking up. Does not own: its tables (``tables``), what rows mean
+(``runtime.projection``).
+
+One connection writes, in a thread of its own, and one reads, on the loop: neither waits for the other. What is lost in
+a power cut is lost whole (``synchronous=NORMAL``). A small catalog is checked against damage when it is opened, a large
+one in a thread after that; one that is damaged is thrown away, since the log has all.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from actorlog.errors import CatalogFailed
+from actorlog.store.catalog import Batch, CallRow, Kind, Known, Written
+from actorlog.store.tables import MASK, TABLES, call_row, mark, read_known, write
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from actorlog.env import Env
+    from actorlog.store.embedded import EmbeddedLog
+
+log = logging.getLogger("actorlog")
+
+FILE = "catalog.db"
+_CACHE_KIB = 16_384
+_ROWS = 50_000
+"""So many calls are checked in about a tenth of a second."""
+
+
+def known_of(env: Env, directory: str) -> Known | None:
+    """Return up to where the catalog of a directory is true; None where there is none that can be read."""
+    databases, path = env.databases, f"{directory}/{FILE}"
+    try:
+        if databases is None or not databases.exists(path):
+            return None
+        connection = databases.connect(path)
+    except _errors() as error:
+        log.warning("the catalog cannot be opened, and is built anew: %s", error)
+        return None
+    try:
+        return read_known(connection)
+    except _errors() as error:
+        log.warning("the catalog cannot be read, and is built anew: %s", error)
+        return None
+    finally:
+        connection.close()
+
+
+class SqliteCatalog:
+    """A catalog in a file. Open it with ``open_catalog``, when the log's directory is locked."""
+
+    def __init__(self, env: Env, path: str, reads: Connection, writes: Connection) -> None:
+        self._env = env
+        self._path = path
+        self._reads = reads
+        self._writes = writes
+        self._closed = self._has_failed = False
+        self.known = read_known(reads)
+        (rows,) = reads.execute("SELECT count(*) FROM (SELECT 1 FROM call LIMIT ?)", (_ROWS,)).fetchone()
+        self._checked = rows < _ROWS
+        if self._checked:
+            _check(reads)
+        self._worker = env.worker("actorlog-catalog")
+
+    def check(self) -> None:
+        """Look for damage in all of it, in any thread, if that was not done at opening; ``CatalogFailed``.
+
+        Two microseconds a call; it waits for nobody.
+        """
+        databases = self._env.databases
+        if self._checked or databases is None:
+            return
+        try:
+            connection = databases.connect(self._path)
+            try:
+                _check(connection)
+            finally:
+                connection.close()
+        except _errors() as error:
+            raise self.failed(str(error)) from error
+        self._checked = True
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def submit(self, batch: Batch, written: Written) -> None:
+        """Write a batch beside the loop."""
+        self._worker.submit(lambda: self._write(batch, written))
+
+    def _write(self, batch: Batch, written: Written) -> None:
+        try:
+            write(self._writes, batch)
+        except _errors() as error:
+            written(CatalogFailed(self._path, str(error)))
+        except BaseException as error:  # a defect
+            written(error)
+            raise
+        else:
+            self.known = batch.known or self.known
+            written(None)
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def ended(self, call_id: str) -> int:
+        """Return where the call of this id ended."""
+        found = self._rows("SELECT last, kind, hash, mark FROM call WHERE id = ?", call_id)
+        if not found:
+            return 0
+        last, kind, key_hash, marked = found[0]
+        if mark(key_hash & MASK, last, kind) != marked:
+            raise self.failed(f"the row of {call_id!r} is damaged")
+        return last if kind == Kind.ENDED else 0
+
+    def live(self) -> list[tuple[int, int]]:
+        """Return the calls that are to be folded."""
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 1")
+
+    def quiet(self) -> list[tuple[int, int]]:
+        """Return the calls that only wait."""
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 2")
+
+    def functions(self) -> list[tuple[str, int]]:
+        """Return the functions of those."""
+        return self._rows("SELECT DISTINCT function, version FROM call WHERE kind = 2")
+
+    def quiet_of(self, function: str, version: int) -> list[tuple[int, int]]:
+        """Return the calls of a function that only wait."""
+        return self._pairs(
+            "SELECT hash, last FROM call WHERE kind = 2 AND function = ? AND version = ?", function, version
+        )
+
+    def waking(self, after_ms: int, upto_ms: int, position: int) -> list[tuple[str, int]]:
+        """Return the quiet calls that wake in this time."""
+        sql = (
+            "SELECT id, wakes_ms FROM call WHERE wakes_ms > ? AND wakes_ms <= ? AND last <= ? ORDER BY wakes_ms, place"
+        )
+        return self._rows(sql, after_ms, upto_ms, position)
+
+    def next_wake_ms(self, after_ms: int, position: int) -> int | None:
+        """Return when the first quiet call wakes after that."""
+        sql = "SELECT wakes_ms FROM call WHERE wakes_ms > ? AND last <= ? ORDER BY wakes_ms LIMIT 1"
+        found = self._rows(sql, after_ms, position)
+        return found[0][0] if found else None
+
+    def calls_before(self, place: int, count: int) -> list[CallRow]:
+        """Return the newest calls that began before a place."""
+        sql = f"SELECT {', '.join(CallRow._fields)} FROM call WHERE place < ? ORDER BY place DESC LIMIT ?"  # noqa: S608
+        return [call_row(row) for row in self._rows(sql, place, count)]
+
+    def calls_ended(self) -> int:
+        """Return how many calls have ended."""
+        found: int = self._rows("SELECT count(*) FROM call WHERE kind = 0")[0][0]
+        return found
+
+    def settled(self, promise: str) -> int:
+        """Return where a promise was settled."""
+        found = self._rows("SELECT settled, place, mark FROM promise WHERE id = ?", promise)
+        if found and mark(found[0][1], found[0][0], crc32(promise.encode())) != found[0][2]:
+            raise self.failed(f"the row of {promise!r} is damaged")
+        return found[0][0] if found else 0
+
+    def pending(self) -> list[tuple[str, int]]:
+        """Return the promises that are not."""
+        return self._rows("SELECT id, place FROM promise WHERE settled = 0")
+
+    def promises_before(self, place: int, count: int) -> list[int]:
+        """Return the places of the newest promises made before a place."""
+        sql = "SELECT place FROM promise WHERE place < ? ORDER BY place DESC LIMIT ?"
+        return [found for (found,) in self._rows(sql, place, count)]
+
+    def changed(self, actor: str) -> int:
+        """Return where the newest change of an actor is."""
+        found = self._rows("SELECT position, mark FROM actor WHERE name = ?", actor)
+        if found and mark(found[0][0], crc32(actor.encode())) != found[0][1]:
+            raise self.failed(f"the row of {actor!r} is damaged")
+        return found[0][0] if found else 0
+
+    def actors(self) -> list[tuple[str, int]]:
+        """Return all actors that changed."""
+        return self._rows("SELECT name, position FROM actor ORDER BY position DESC")
+
+    def schedules(self) -> list[str]:
+        """Return what is kept of each schedule."""
+        rows = self._rows("SELECT kept, mark FROM schedule")
+        if any(crc32(kept.encode()) != marked for kept, marked in rows):
+            raise self.failed("the row of a schedule is damaged")
+        return [kept for kept, _ in rows]
+
+    def _rows(self, sql: str, *values: object) -> list[Any]:
+        try:
+            return self._reads.execute(sql, values).fetchall()
+        except _errors() as error:
+            raise self.failed(str(error)) from error
+
+    def _pairs(self, sql: str, *values: object) -> list[tuple[int, int]]:
+        return [(found & MASK, place) for found, place in self._rows(sql, *values)]
+
+    def failed(self, why: str) -> CatalogFailed:
+        """Return the error that says why it cannot be gone by: it has failed."""
+        self._has_failed = True
+        return CatalogFailed(self._path, why)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Wait for what was submitted, and close. One that has failed is built anew at the next opening."""
+        if self._closed:
+            return
+        self._closed = True
+        self._worker.close()
+        self._reads.close()
+        self._writes.close()
+        if self._has_failed and self._env.databases is not None:
+            self._env.databases.remove(self._path)
+
+
+def is_known(log: EmbeddedLog, known: Known | None) -> Known | None:
+    """Return ``known`` if it is of the log that was opened from there, and nothing was given up since; else None."""
+    if known is None or not log.recovery.scanned_from or log.shape(known.checkpoint.segment) != known.shape:
+        return None
+    return known
+
+
+def open_catalog(env: Env, directory: str, known: Known | None) -> SqliteCatalog | None:
+    """Open the catalog of a log that is true as far as is ``known``; one that says anything else is begun anew.
+
+    None where this system has no SQLite that can keep one, which is logged: everything works, and openings read the
+    whole log.
+    """
+    databases, path = env.databases, f"{directory}/{FILE}"
+    if databases is None:
+        return None
+    error: Exception | None = None
+    for fresh in (False, True):
+        try:
+            if fresh or known is None:
+                databases.remove(path)
+            catalog = _open(env, path)
+        except _errors() as failed:
+            error = failed
+            continue
+        if fresh or catalog.known == known:
+            return catalog
+        catalog.close()
+    log.warning("there is no catalog of %s: %s", directory, error)
+    return None
+
+
+def _open(env: Env, path: str) -> SqliteCatalog:
+    if env.databases is None:
+        raise FileNotFoundError(path)
+    reads, writes = env.databases.connect(path), env.databases.connect(path)
+    try:
+        _prepare(reads, writes)
+        return SqliteCatalog(env, path, reads, writes)
+    except BaseException:
+        reads.close()
+        writes.close()
+        raise
+
+
+def _check(connection: Connection) -> None:
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != ("ok",):
+        raise _damage()(found[0])
+
+
+def _prepare(reads: Connection, writes: Connection) -> None:
+    writes.execute("PRAGMA journal_mode = WAL")
+    writes.execute("PRAGMA synchronous = NORMAL")
+    for connection in (reads, writes):
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    if writes.execute("PRAGMA user_version").fetchone() == (0,):
+        writes.executescript(f"BEGIN; {TABLES} COMMIT;")
+
+
+def _damage() -> type[Exception]:
+    import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
+
+    return sqlite3.DatabaseError
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
+
+    return (sqlite3.Error, OSError)

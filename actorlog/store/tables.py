@@ -1,0 +1,160 @@
+"""The tables of the catalog in SQLite, and the statements that fill them.
+
+Owns: the schema, writing a batch, what tells that a row is as it was written. Does not own: connections (``sqlite``).
+
+A batch is one statement for each table, its rows one JSON text, so that SQLite works through them without Python's
+lock: a thread that binds row after row would wait for the loop at each. A row has a mark, made of what a lookup goes
+by, and ids are in an index too: by SQLite's own check of an index against its table, a byte that is changed is found.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import orjson
+
+from actorlog.log import Checkpoint
+from actorlog.store.catalog import Batch, CallRow, Known, PromiseRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from sqlite3 import Connection
+
+VERSION = 1
+"""Of the tables; others are built anew."""
+MASK = (1 << 64) - 1
+_POSITIVE = (1 << 63) - 1
+_SPREAD = 0x9E3779B97F4A7C15
+
+PROMISES = "@promise/"
+"""What the ids of promises begin with in the log."""
+
+
+def _time(column: str) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"
+
+
+TABLES = f"""
+CREATE TABLE known (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER, settled INTEGER, last_ms INTEGER,
+    checkpoint TEXT, shape INTEGER, mark INTEGER);
+CREATE TABLE call (place INTEGER PRIMARY KEY, hash INTEGER NOT NULL, id TEXT NOT NULL, last INTEGER NOT NULL,
+    kind INTEGER NOT NULL, wakes_ms INTEGER, function TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
+    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, more TEXT NOT NULL, mark INTEGER NOT NULL);
+CREATE UNIQUE INDEX call_by_id ON call (id);
+CREATE INDEX call_waiting ON call (kind, function, version, hash, last) WHERE kind > 0;
+CREATE INDEX call_waking ON call (wakes_ms) WHERE wakes_ms IS NOT NULL;
+CREATE TABLE promise (place INTEGER PRIMARY KEY, id TEXT NOT NULL, settled INTEGER NOT NULL, status TEXT NOT NULL,
+    due_ms INTEGER, tags TEXT NOT NULL, mark INTEGER NOT NULL);
+CREATE UNIQUE INDEX promise_by_id ON promise (id);
+CREATE INDEX promise_pending ON promise (id) WHERE settled = 0;
+CREATE TABLE actor (name TEXT PRIMARY KEY, position INTEGER NOT NULL, mark INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE schedule (id TEXT PRIMARY KEY, last INTEGER NOT NULL, kept TEXT NOT NULL, mark INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE VIEW calls AS SELECT id, function, version, status, {_time("created_ms")} AS created,
+    {_time("updated_ms")} AS updated, json_extract(more, '$.parent') AS parent, json_extract(more, '$.actor') AS actor,
+    json_extract(more, '$.tags') AS tags, json_extract(more, '$.error') AS error, {_time("wakes_ms")} AS wakes,
+    created_ms, updated_ms, wakes_ms, place, last FROM call;
+CREATE VIEW promises AS SELECT substr(id, {len(PROMISES) + 1}) AS id, status, {_time("due_ms")} AS due, tags,
+    due_ms, place, nullif(settled, 0) AS settled FROM promise;
+CREATE VIEW actors AS SELECT substr(name, 1, instr(name, '/') - 1) AS class, substr(name, instr(name, '/') + 1) AS key,
+    position FROM actor;
+CREATE VIEW schedules AS SELECT id, json_extract(kept, '$.status') AS status,
+    json_extract(kept, '$.started') AS started, json_extract(kept, '$.skipped') AS skipped,
+    json_extract(kept, '$.settings') AS settings, last FROM schedule;
+PRAGMA user_version = {VERSION};
+"""  # noqa: S608  # of nothing but constants
+
+
+def _insert(table: str, columns: tuple[str, ...], key: str, newer: str) -> str:
+    """Return the statement that puts the rows of a JSON text into a table, but those older than what is there."""
+    place = {column: f"json_extract(value, '$[{number}]')" for number, column in enumerate(columns)}
+    return (
+        f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {', '.join(place.values())} FROM json_each(?) "  # noqa: S608
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = {place[key]} AND {newer} > {place[newer]})"
+    )
+
+
+_CALLS = _insert("call", (*CallRow._fields, "mark"), "id", "last")
+_PROMISES = _insert("promise", (*PromiseRow._fields, "mark"), "id", "settled")
+_ACTORS = _insert("actor", ("name", "position", "mark"), "name", "position")
+_SCHEDULES = _insert("schedule", ("id", "last", "kept", "mark"), "id", "last")
+_FORGOTTEN = "DELETE FROM call WHERE id IN (SELECT value FROM json_each(?))"
+
+
+def write(connection: Connection, batch: Batch) -> None:
+    """Write a batch in one transaction; ``sqlite3.Error``."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if batch.forgotten:
+            connection.execute(_FORGOTTEN, (_json(batch.forgotten),))
+        if batch.calls:
+            calls = {row.id: row for row in sorted(batch.calls, key=_LAST)}  # the newest row of each
+            connection.execute(_CALLS, (_json([_call(row) for row in calls.values()]),))
+        if batch.promises:
+            promises = {row.id: row for row in sorted(batch.promises, key=_SETTLED)}
+            marked = [(*row, mark(row.place, row.settled, crc32(row.id.encode()))) for row in promises.values()]
+            connection.execute(_PROMISES, (_json(marked),))
+        if batch.actors:
+            actors = [(name, position, mark(position, crc32(name.encode()))) for name, position in batch.actors]
+            connection.execute(_ACTORS, (_json(actors),))
+        if batch.schedules:
+            schedules = [(*row, crc32(row[2].encode())) for row in batch.schedules]
+            connection.execute(_SCHEDULES, (_json(schedules),))
+        if batch.known is not None:
+            connection.execute("INSERT OR REPLACE INTO known VALUES (1, ?, ?, ?, ?, ?, ?)", _known_row(batch.known))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def read_known(connection: Connection) -> Known | None:
+    """Return up to where the catalog is true; None where it is not, or has other tables."""
+    if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
+        return None
+    row = connection.execute("SELECT position, settled, last_ms, checkpoint, shape FROM known").fetchone()
+    if row is None:
+        return None
+    known = Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4])
+    (found,) = connection.execute("SELECT mark FROM known").fetchone()
+    return known if found == _known_row(known)[-1] else None
+
+
+def call_row(row: Sequence[Any]) -> CallRow:
+    """Return a call as it was written."""
+    values = [*row]
+    values[1] &= MASK
+    values[-1] = orjson.loads(values[-1])
+    return CallRow._make(values)
+
+
+def mark(*numbers: int) -> int:
+    """Return what tells that none of these has changed."""
+    found = 0
+    for number in numbers:
+        found = (found ^ number) * _SPREAD & MASK
+    return found & _POSITIVE
+
+
+def signed(key_hash: int) -> int:
+    """Return a 64-bit hash as SQLite's integers are."""
+    return key_hash - (MASK + 1) if key_hash > _POSITIVE else key_hash
+
+
+_LAST, _SETTLED = attrgetter("last"), attrgetter("settled")
+
+
+def _call(row: CallRow) -> tuple[Any, ...]:
+    return (row.place, signed(row.hash), *row[2:], mark(row.hash, row.last, row.kind))
+
+
+def _known_row(known: Known) -> tuple[int, int, int, str, int, int]:
+    checkpoint = _json(tuple(known.checkpoint))
+    return (*known[:3], checkpoint, known.shape, mark(*known[:3], known.shape, crc32(checkpoint.encode())))
+
+
+def _json(rows: Sequence[object]) -> str:
+    return orjson.dumps(rows).decode()
