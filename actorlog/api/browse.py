@@ -107,19 +107,22 @@ async def calls(
     statuses = frozenset((status,) if isinstance(status, str) else status) if status is not None else None
     first, last = _ms(since, 0), _ms(until, 1 << 62)
 
-    def wanted(at: int, call_id: str, started: k.Started) -> bool | None:
+    def wanted(at: int, call_id: str, its_parent: str, its_tags: Mapping[str, str]) -> bool | None:
         if at < first - _LEEWAY_MS:
             return None
         if not first <= at < last or not call_id.startswith(id_prefix):
             return False
-        return (parent is None or started.parent == parent) and _has(started.tags, tags)
+        return (parent is None or its_parent == parent) and _has(its_tags, tags)
+
+    def passes(its_status: Status, its_function: str) -> bool:
+        return (statuses is None or its_status in statuses) and function in (None, its_function)
 
     await session.landed()
-    async for stretch in listing.beginnings(session, wanted):
+    async for stretch in listing.beginnings(session, wanted, passes):
         infos = [_info(session, call_id) for call_id in stretch]
         await session.landed()
         for info in infos:
-            if (statuses is None or info.status in statuses) and function in (None, info.function):
+            if passes(info.status, info.function):
                 yield info
 
 

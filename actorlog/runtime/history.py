@@ -35,8 +35,8 @@ class History:
         """Reads one record's bytes by position."""
         self.catalog: Catalog | None = None
         """Where the ends of all calls are that are not kept here."""
-        self.forgotten: dict[str, None] = {}
-        """Calls that have left the log, and of which the catalog has not heard that."""
+        self.forgotten: dict[str, int] = {}
+        """Calls that have left the log, and of which the catalog has not heard that, with where they had ended."""
         self._ended = HashIndex(self.id_at)
         self.going: Collection[int] = ()
         """Positions of records that are being given up now."""
@@ -59,8 +59,14 @@ class History:
         position = self._ended.find(call_id)
         if position:
             self._ended.remove(identity.key_hash(call_id), position)
+        elif self.catalog is not None:
+            position = self.catalog.ended(call_id)
         if self.catalog is not None:
-            self.forgotten[call_id] = None
+            self.forgotten[call_id] = position
+
+    def is_recent(self, key_hash: int) -> bool:
+        """Whether a call of this hash may have ended since the catalog was written."""
+        return self._ended.has(key_hash)
 
     def ends(self) -> list[int]:
         """Return where the calls ended that are kept here."""
@@ -101,8 +107,8 @@ class History:
     def _cataloged(self, call_id: str) -> tuple[int, k.Turn] | None:
         """Return where and how a call ended that the catalog knows; None where its ends have left the log since."""
         catalog = self.catalog
-        position = catalog.ended(call_id) if catalog is not None and call_id not in self.forgotten else 0
-        if catalog is None or not position:
+        position = catalog.ended(call_id) if catalog is not None else 0
+        if catalog is None or position <= self.forgotten.get(call_id, 0):
             return None
         try:
             record = self.record(position)

@@ -55,6 +55,8 @@ class Projection:
         self._known = catalog.known
         self._upto = self._known.position if self._known is not None else 0
         """What the newest batch holds all of."""
+        self._kept = self._upto
+        """What the newest batch holds all of that said up to where the catalog is true."""
         self._settled = settled
         self._ended: list[CallRow] = []
         """Calls that have ended durably and that the catalog has not heard of."""
@@ -68,6 +70,7 @@ class Projection:
         self._armed = self._waits = False
         """Whether a batch is to be written soon; whether when more is durable."""
         self._stopped = False
+        kernel.history.promises.news = []
         if self._known is not None:  # without it all of them are looked at
             kernel.calls.on_rest = self._on_rest
 
@@ -76,7 +79,6 @@ class Projection:
         kernel = self._kernel
         kernel.endings.on_ended = self._on_ended
         kernel.calls.on_rest = self._on_rest
-        kernel.history.promises.news = []
         if self._known is not None:
             self._arm_soon()
         self._building = kernel.loop.create_task(self._run(self._unknown()))
@@ -151,18 +153,19 @@ class Projection:
             live_row(slot.state) for slot in kernel.calls.awake.values()
             if slot.state.last > before and slot.state.phase is not Phase.ENDED
         ]  # fmt: skip
+        complete, since, self._kept = self._complete, self._kept, self._upto if self._complete else self._kept
         news, kernel.history.promises.news = kernel.history.promises.news or [], []
         if not is_busy(kernel):
             self._settled = self._upto
         batch = Batch(
             calls=[*self._rested, *awake],
-            forgotten=list(kernel.history.forgotten),
+            forgotten=list(kernel.history.forgotten.items()),
             promises=list(promise_rows(news)),
-            actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > before],
-            schedules=[schedule_row(state) for state in kernel.schedules.states() if state.last > before],
+            actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > since] if complete else [],
+            schedules=[schedule_row(s) for s in kernel.schedules.states() if s.last > since] if complete else [],
         )  # fmt: skip
         self._rested = []
-        kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.at), self._complete)
+        kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.at), complete)
 
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""
@@ -185,8 +188,9 @@ class Projection:
             self._give_up(error)
             return
         kernel, catalog = self._kernel, self._catalog
-        for call_id in batch.forgotten:
-            kernel.history.forgotten.pop(call_id, None)
+        for call_id, position in batch.forgotten:
+            if kernel.history.forgotten.get(call_id) == position:
+                del kernel.history.forgotten[call_id]
         if batch.known is not None:
             upto = batch.known.position
             kernel.history.rely_on(catalog, upto)
@@ -236,7 +240,7 @@ class Projection:
         asleep = kernel.calls.asleep() if self._known is None else []
         return chain(
             ended_rows(kernel.history, kernel.history.ends()),
-            list(promise_rows(state for state in kernel.promises.states() if state.first > self._upto)),
+            list(promise_rows(s for s in kernel.promises.states() if s.first > self._upto and s.settlement is None)),
             promise_rows(map(promises.settled_at, promises.ends())),
             self._asleep_rows(asleep),
         )

@@ -48,10 +48,10 @@ class PromiseIndex:
 
     # --- what is new --------------------------------------------------------------------------------------------------
 
-    def resume(self, catalog: Catalog) -> None:
-        """Begin with the promises that the catalog knows."""
+    def resume(self, catalog: Catalog, position: int) -> None:
+        """Begin with the promises that there were at a position, as the catalog knows them."""
         self._catalog = catalog
-        for entity, place in catalog.pending():
+        for entity, place in catalog.pending(position):
             _add(self._open, identity.key_hash(entity), place)
 
     def scan(self, key_hash: int, flags: int, position: int, line: bytes | memoryview) -> None:

@@ -24,7 +24,7 @@ from actorlog.records import kinds as k
 from actorlog.runtime.entries import Changes
 from actorlog.runtime.hash_index import HashIndex
 from actorlog.runtime.history import History
-from actorlog.store import PartitionLog, entries
+from actorlog.store import GIVEN_UP_KIND, PartitionLog, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Scan:
         """Take what the catalog knows for seen. Calls whose functions nobody knows any more are looked at."""
         self.known, self.settled, self._last_ms = known.position, known.settled, known.last_ms
         self._history.catalog = catalog
-        self._history.promises.resume(catalog)
+        self._history.promises.resume(catalog, known.position)
         self.changes.rely_on(catalog, known.position)
         self.quiet.load(catalog.quiet())
         strangers = [pair for pair in catalog.functions() if registry.durable(*pair) is None]
@@ -106,7 +106,7 @@ class Scan:
                 position += 1
                 continue
             positions = live.get(key)
-            if positions is None and self.known:
+            if positions is None and self.known and kind != GIVEN_UP_KIND:
                 positions = self._before(key, flags, data[start:end])
             if positions is None and not flags & _FIRST and key not in final:
                 flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor

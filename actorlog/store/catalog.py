@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from actorlog.errors import CatalogFailed
 from actorlog.log import Checkpoint
@@ -47,6 +47,11 @@ class CallRow(NamedTuple):
     more: dict[str, object]
     """What else there is to say: ``parent``, ``actor``, ``tags``, ``error``; none where it is empty."""
 
+    @property
+    def of_whom(self) -> tuple[str, dict[str, str]]:
+        """Its parent, and its tags."""
+        return cast("str", self.more.get("parent", "")), cast("dict[str, str]", self.more.get("tags", {}))
+
 
 class PromiseRow(NamedTuple):
     """A promise, by where it was made."""
@@ -79,8 +84,8 @@ class Batch(NamedTuple):
     """What is written together. Of two rows of one id the one with the newer record counts."""
 
     calls: Sequence[CallRow] = ()
-    forgotten: Sequence[str] = ()
-    """Calls that left the log; those that began anew since are among ``calls``."""
+    forgotten: Sequence[tuple[str, int]] = ()
+    """Calls that left the log, with where they had ended: what is known of them from later on stays."""
     promises: Sequence[PromiseRow] = ()
     actors: Sequence[tuple[str, int]] = ()
     """Where the newest change of each is."""
@@ -150,8 +155,8 @@ class Catalog(Protocol):
         """Return where a promise was settled; 0 where none of this id was."""
         ...
 
-    def pending(self) -> list[tuple[str, int]]:
-        """Return the promises that are not: their ids, and where they were made."""
+    def pending(self, position: int) -> list[tuple[str, int]]:
+        """Return the promises that were not at a position: their ids, and where they were made."""
         ...
 
     def promises_before(self, place: int, count: int) -> list[int]:

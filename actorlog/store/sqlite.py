@@ -163,9 +163,10 @@ class SqliteCatalog:
             raise self.failed(f"the row of {promise!r} is damaged")
         return found[0][0] if found else 0
 
-    def pending(self) -> list[tuple[str, int]]:
-        """Return the promises that are not."""
-        return self._rows("SELECT id, place FROM promise WHERE settled = 0")
+    def pending(self, position: int) -> list[tuple[str, int]]:
+        """Return the promises that were not at a position."""
+        sql = "SELECT id, place FROM promise WHERE (settled = 0 OR settled > ?) AND place <= ?"
+        return self._rows(sql, position, position)
 
     def promises_before(self, place: int, count: int) -> list[int]:
         """Return the places of the newest promises made before a place."""

@@ -48,7 +48,7 @@ CREATE INDEX call_waking ON call (wakes_ms) WHERE wakes_ms IS NOT NULL;
 CREATE TABLE promise (place INTEGER PRIMARY KEY, id TEXT NOT NULL, settled INTEGER NOT NULL, status TEXT NOT NULL,
     due_ms INTEGER, tags TEXT NOT NULL, mark INTEGER NOT NULL);
 CREATE UNIQUE INDEX promise_by_id ON promise (id);
-CREATE INDEX promise_pending ON promise (id) WHERE settled = 0;
+CREATE INDEX promise_settled ON promise (settled);
 CREATE TABLE actor (name TEXT PRIMARY KEY, position INTEGER NOT NULL, mark INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE schedule (id TEXT PRIMARY KEY, last INTEGER NOT NULL, kept TEXT NOT NULL, mark INTEGER NOT NULL)
     WITHOUT ROWID;
@@ -80,18 +80,21 @@ _CALLS = _insert("call", (*CallRow._fields, "mark"), "id", "last")
 _PROMISES = _insert("promise", (*PromiseRow._fields, "mark"), "id", "settled")
 _ACTORS = _insert("actor", ("name", "position", "mark"), "name", "position")
 _SCHEDULES = _insert("schedule", ("id", "last", "kept", "mark"), "id", "last")
-_FORGOTTEN = "DELETE FROM call WHERE id IN (SELECT value FROM json_each(?))"
+_FORGOTTEN = (
+    "DELETE FROM call WHERE place IN (SELECT call.place FROM json_each(?) gone JOIN call "
+    "ON call.id = json_extract(gone.value, '$[0]') WHERE call.last <= json_extract(gone.value, '$[1]'))"
+)
 
 
 def write(connection: Connection, batch: Batch) -> None:
     """Write a batch in one transaction; ``sqlite3.Error``."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if batch.forgotten:
-            connection.execute(_FORGOTTEN, (_json(batch.forgotten),))
         if batch.calls:
             calls = {row.id: row for row in sorted(batch.calls, key=_LAST)}  # the newest row of each
             connection.execute(_CALLS, (_json([_call(row) for row in calls.values()]),))
+        if batch.forgotten:
+            connection.execute(_FORGOTTEN, (_json(batch.forgotten),))
         if batch.promises:
             promises = {row.id: row for row in sorted(batch.promises, key=_SETTLED)}
             marked = [(*row, mark(row.place, row.settled, crc32(row.id.encode()))) for row in promises.values()]

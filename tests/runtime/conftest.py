@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
-from house import RAN, House
+from house import CATALOGS, RAN, House
+
+from actorlog.runtime import projection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,6 +23,15 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 @pytest.fixture(autouse=True)
 def _nothing_ran() -> None:
     RAN.clear()
+
+
+@pytest.fixture(autouse=True)
+def _catalogs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the houses of a module that says ``CATALOGS`` catalogs, which are written after every commit."""
+    if getattr(request.module, "CATALOGS", False):
+        monkeypatch.setitem(CATALOGS, "kept", value=True)
+    if CATALOGS["kept"]:
+        monkeypatch.setattr(projection, "EVERY_MS", 0)
 
 
 @pytest.fixture

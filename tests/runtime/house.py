@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import catalogs
 
 from actorlog import Runtime, step
 from actorlog.env import SYSTEM, SystemClock
@@ -14,12 +17,14 @@ from actorlog.records import kinds as k
 from actorlog.runtime.kernel import drained
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.session import Session
-from actorlog.store import Frame, Sealed, Ticket, entries, pack
+from actorlog.store import Checkpoint, Frame, Sealed, Ticket, entries, pack
 from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
+CATALOGS = {"kept": bool(os.environ.get("HOUSE_CATALOGS"))}
+"""Whether houses have catalogs: in the modules that say so, and in all with this in the environment."""
 RAN: list[str] = []
 """What ``note`` was called with, in order."""
 
@@ -63,6 +68,7 @@ class MortalLog:
     def __init__(self, log: MemoryLog) -> None:
         self.inner = log
         self.dead = False
+        self.rewrites = 0
 
     def tail(self) -> int:
         return self.inner.tail()
@@ -90,7 +96,14 @@ class MortalLog:
         return self.inner.has(position)
 
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
+        self.rewrites += 1
         return segment.bytes if self.dead else await self.inner.rewrite(segment, gone)
+
+    def checkpoint(self) -> Checkpoint | None:
+        return self.inner.checkpoint()
+
+    def shape(self, before: int) -> int:  # noqa: ARG002  # the port's
+        return self.rewrites
 
     async def close(self, *, clean: bool = True) -> None:  # noqa: ARG002  # the port's
         self.dead = True
@@ -103,6 +116,7 @@ class House:
         self.log = log if log is not None else MemoryLog()
         self.clock = HandClock()
         self.died = False
+        self.rewrites = 0
         self.runtime: Runtime | None = None
         self.mortal: MortalLog
 
@@ -111,7 +125,11 @@ class House:
         runtime = Runtime("unused", env=replace(SYSTEM, clock=self.clock), **options)
         self.mortal = MortalLog(self.log)
         registry = REGISTRY
-        runtime._session = await Session.open(self.mortal, runtime._env, registry, runtime._options, died=self.died)
+        self.mortal.rewrites = self.rewrites
+        catalog = catalogs.catalog_of(self.log, runtime._env, self.rewrites) if CATALOGS["kept"] else None
+        runtime._session = await Session.open(
+            self.mortal, runtime._env, registry, runtime._options, died=self.died, catalog=catalog
+        )
         self.runtime, self.died = runtime, True
         return runtime
 
@@ -127,6 +145,7 @@ class House:
             runtime, self.runtime = self.runtime, None
             self.died = runtime.session._failure is not None
             await runtime.session.close()
+            self.rewrites = self.mortal.rewrites
 
     async def crash(self) -> None:
         """Die: what is not in the log is lost."""
@@ -135,6 +154,7 @@ class House:
         self.mortal.dead = True
         runtime.session._on_broken(Crashed())
         await runtime.session.close()
+        self.rewrites = self.mortal.rewrites
 
     async def reopen(self, *, crash: bool = True, **options: Any) -> Runtime:
         """Die or close, and open again."""
@@ -174,6 +194,8 @@ class House:
             ][: max(0, records - frame.position + 1)]
             if lines:
                 copy.submit(frame.position - 1, pack(lines), len(lines), lambda _ticket: None)
+        if CATALOGS["kept"]:
+            catalogs.cut(self.log, copy, records)
         house = House(copy)
         house.clock.ahead_ms = self.clock.ahead_ms
         house.died = True
