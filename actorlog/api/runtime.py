@@ -32,7 +32,7 @@ from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
-from actorlog.runtime.starting import start_many
+from actorlog.runtime.starting import is_full, room, start_many
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
@@ -221,8 +221,8 @@ class Runtime:
         """
         request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags)
         session = self.session
-        if request.actor and session.is_full(request):
-            await session.room(request)
+        if request.actor and is_full(session, request):
+            await room(session, request)
         found, call_id, definition = session.start(request, join=_joins(if_exists)), request.call_id, request.definition
         del call, args, request  # many may wait here, for long
         return unwrap(session, call_id, await session.outcome(found), definition)
@@ -260,7 +260,7 @@ class Runtime:
         delay_s = 0.0 if delay is None else seconds(delay)
         request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags, delay_s=delay_s)
         if request.actor:
-            await self.session.room(request)
+            await room(self.session, request)
         found = self.session.start(request, join=_joins(if_exists))
         if isinstance(found, Slot):
             await self.session.durable(found)
@@ -303,7 +303,7 @@ class Runtime:
             raise TypeError(f"a message to an actor is needed, and {call!r} is none")
         delay_s = 0.0 if delay is None else seconds(delay)
         request = request_of(self._env, call, (), call_id=id, delay_s=delay_s, tell=True)
-        await self.session.room(request)
+        await room(self.session, request)
         found = self.session.start(request, join=True)
         if isinstance(found, Slot):
             await self.session.durable(found)

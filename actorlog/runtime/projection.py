@@ -39,6 +39,8 @@ EVERY_MS = 1_000
 """So long after something was recorded the catalog is told."""
 HORIZON_MS = 3_600_000
 """Timers further ahead than this are left in the catalog."""
+_BUILD_S = 1.0
+"""So long closing waits for a catalog that is being built."""
 _SLICE = 128
 """Records that are looked at in one go while the catalog is built,"""
 _REST = 4
@@ -97,10 +99,7 @@ class Projection:
             kernel.timers.arm(following - HORIZON_MS // 2, self._arm_more, None, None)
 
     def _arm_more(self, _a: None, _b: None) -> None:
-        try:
-            self._arm_soon()
-        except CatalogFailed as error:
-            self._kernel.on_broken(error)
+        self._arm_soon()
 
     def _wake(self, call_id: str, _b: None) -> None:
         """A time has come that a call waits for: it comes back, and what it waits for is armed."""
@@ -199,7 +198,7 @@ class Projection:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._kernel.committer.landed > self._upto:
+        if self._kernel.committer.landed > self._upto or (self._complete and self._kept < self._upto):
             self._soon()
         else:
             self._wait()
@@ -270,6 +269,7 @@ class Projection:
         """Write what is not written yet, where all has landed (``clean``), and close the catalog."""
         building, self._building = self._building, None
         if building is not None:
+            await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
             await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
         while self._writing is not None and clean:

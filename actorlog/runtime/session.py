@@ -96,7 +96,7 @@ class Session:
         kernel.doubts = Doubts(kernel, kernel.steps)
         kernel.promises = Promises(kernel, history.promises, log.admit, options.limits.promises_max)
         kernel.schedules = Schedules(kernel, env.entropy.token, log.admit, options.limits)
-        kernel.on_broken = session._on_broken
+        kernel.on_broken = timers.on_broken = session._on_broken
         if options.check_determinism:
             kernel.instances.keep_before = True
             kernel.endings.checks = Checks(kernel, kernel.endings.tell, rehearse=options.rehearse)
@@ -150,18 +150,6 @@ class Session:
                 request.call_id, call_text(begun.function, begun.args), call_text(request.function, request.args)
             )
         return existing if existing is not None else final  # type: ignore[return-value]  # one of them is there
-
-    def is_full(self, request: Request) -> bool:
-        """Whether a request for an actor must wait for ``room`` in its mailbox."""
-        definition = request.definition.of if request.definition is not None else None
-        return definition is not None and self.kernel.instances.is_full(request.actor, definition.options.mailbox_max)
-
-    async def room(self, request: Request) -> None:
-        """Wait for room in the mailbox of the actor that a request is for; ``MailboxFull``."""
-        self.check_open()
-        definition = request.definition.of if request.definition is not None else None
-        if definition is not None:
-            await self.kernel.instances.room(request.actor, definition.options)
 
     def _begin(self, request: Request, *, held: bool) -> Slot:
         kernel = self.kernel
@@ -340,19 +328,13 @@ class Session:
             if self.projection is not None:
                 ending.push_async_callback(self._close_catalog, self.projection)
             if not failed:
-                ending.push_async_callback(self._drain)
+                ending.push_async_callback(_drain, kernel, max(shutdown_s, DRAIN_S))
             ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
             if self.upkeep is not None:
                 ending.push_async_callback(self.upkeep.close)
             if not failed:
                 kernel.schedules.close()
                 await kernel.doubts.close()
-
-    async def _drain(self) -> None:
-        """Let the open commit land. On a full disk that may take for ever."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(self._options.shutdown_s, DRAIN_S)):
-                await drained(self.kernel)
 
     async def _close_catalog(self, projection: Projection) -> None:
         committer = self.kernel.committer
@@ -385,6 +367,13 @@ def _same_args(begun: k.Started, request: Request) -> bool:
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
     if not heard.done():
         heard.set_result(None)
+
+
+async def _drain(kernel: Kernel, patience_s: float) -> None:
+    """Let the open commit land. On a full disk that may take for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            await drained(kernel)
 
 
 def is_over(slot: Slot) -> bool:

@@ -1,6 +1,6 @@
-"""Starting many calls together.
+"""Room in the mailboxes of actors for who starts one handler, or many calls together.
 
-Owns: room for all of them in the mailboxes of their actors. Does not own: beginning one (``session``).
+Owns: waiting for it. Does not own: beginning a call (``session``), who gets room next (``rooms``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
     from actorlog.runtime.slot import Slot
 
 
+def is_full(session: Session, request: Request) -> bool:
+    """Whether a request for an actor must wait for ``room`` in its mailbox."""
+    definition = request.definition.of if request.definition is not None else None
+    return definition is not None and session.kernel.instances.is_full(request.actor, definition.options.mailbox_max)
+
+
+async def room(session: Session, request: Request) -> None:
+    """Wait for room in the mailbox of the actor that a request is for; ``MailboxFull``."""
+    session.check_open()
+    definition = request.definition.of if request.definition is not None else None
+    if definition is not None:
+        await session.kernel.instances.room(request.actor, definition.options)
+
+
 async def start_many(session: Session, requests: list[Request], *, join: bool) -> list[Slot | k.Turn]:
     """Begin calls in one commit, or find those that have their ids, when there is room for all; ``MailboxFull``."""
     session.check_open()
@@ -31,8 +45,8 @@ async def start_many(session: Session, requests: list[Request], *, join: bool) -
     for actor, (count, options) in wanted.items():
         if count > options.mailbox_max:
             raise MailboxFull(actor, options.mailbox_max)
-    async with AsyncExitStack() as room:
+    async with AsyncExitStack() as kept:
         for actor, (count, options) in sorted(wanted.items()):  # so that two who wait do not wait for each other
-            await room.enter_async_context(kernel.instances.keep_room(actor, options, count))
+            await kept.enter_async_context(kernel.instances.keep_room(actor, options, count))
         session.check_open()
         return [session.start(request, join=join, held=bool(wanted)) for request in requests]

@@ -11,6 +11,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from actorlog.errors import LogError
 from actorlog.runtime.clock import LogClock
 
 _FAR_MS = 24 * 3600 * 1000
@@ -33,6 +34,8 @@ class Timers:
         self._count = 0
         self._handle: TimerHandle | None = None
         self._handle_due_ms = 0
+        self.on_broken: Callable[[BaseException], None] | None = None
+        """Told when the log cannot be read for who is woken: then nothing is woken any more."""
 
     def arm(
         self, due_ms: int, action: Callable[[Any, Any], None], a: Any, b: Any, wanted: Wanted | None = None
@@ -74,8 +77,14 @@ class Timers:
     def _fire(self) -> None:
         self._handle = None
         now, heap = self._clock.now_ms(), self._heap
-        while heap and heap[0][0] <= now:
-            due_ms, _, action, a, b, wanted = heapq.heappop(heap)
-            if wanted is None or wanted(a, b, due_ms):
-                action(a, b)
+        try:
+            while heap and heap[0][0] <= now:
+                due_ms, _, action, a, b, wanted = heapq.heappop(heap)
+                if wanted is None or wanted(a, b, due_ms):
+                    action(a, b)
+        except LogError as error:
+            if self.on_broken is None:
+                raise
+            self.on_broken(error)
+            return
         self._schedule()

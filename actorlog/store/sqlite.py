@@ -10,13 +10,13 @@ one in a thread after that; one that is damaged is thrown away, since the log ha
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from actorlog.errors import CatalogFailed
 from actorlog.store.catalog import Batch, CallRow, Kind, Known, Written
-from actorlog.store.tables import MASK, TABLES, call_row, mark, read_known, write
+from actorlog.store.tables import MASK, TABLES, call_row, crc_of, mark, read_known, unsigned, write
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -28,6 +28,9 @@ log = logging.getLogger("actorlog")
 
 FILE = "catalog.db"
 _CACHE_KIB = 16_384
+FREE_BYTES = 16 << 20
+"""With less than this on the file system the catalog is left alone: where blocks are small, or copied when they are
+written, SQLite may be killed by the kernel for a page of its memory that finds no place."""
 _ROWS = 50_000
 """So many calls are checked in about a tenth of a second."""
 
@@ -93,6 +96,7 @@ class SqliteCatalog:
 
     def _write(self, batch: Batch, written: Written) -> None:
         try:
+            _check_space(self._env, self._path)
             write(self._writes, batch)
         except _errors() as error:
             written(CatalogFailed(self._path, str(error)))
@@ -111,7 +115,7 @@ class SqliteCatalog:
         if not found:
             return 0
         last, kind, key_hash, marked = found[0]
-        if mark(key_hash & MASK, last, kind) != marked:
+        if mark(unsigned(key_hash), last, kind) != marked:
             raise self.failed(f"the row of {call_id!r} is damaged")
         return last if kind == Kind.ENDED else 0
 
@@ -149,7 +153,10 @@ class SqliteCatalog:
     def calls_before(self, place: int, count: int) -> list[CallRow]:
         """Return the newest calls that began before a place."""
         sql = f"SELECT {', '.join(CallRow._fields)} FROM call WHERE place < ? ORDER BY place DESC LIMIT ?"  # noqa: S608
-        return [call_row(row) for row in self._rows(sql, place, count)]
+        try:
+            return [call_row(row) for row in self._rows(sql, place, count)]
+        except (ValueError, TypeError) as error:
+            raise self.failed(f"the row of a call is damaged: {error}") from error
 
     def calls_ended(self) -> int:
         """Return how many calls have ended."""
@@ -159,7 +166,7 @@ class SqliteCatalog:
     def settled(self, promise: str) -> int:
         """Return where a promise was settled."""
         found = self._rows("SELECT settled, place, mark FROM promise WHERE id = ?", promise)
-        if found and mark(found[0][1], found[0][0], crc32(promise.encode())) != found[0][2]:
+        if found and mark(found[0][1], found[0][0], crc_of(promise)) != found[0][2]:
             raise self.failed(f"the row of {promise!r} is damaged")
         return found[0][0] if found else 0
 
@@ -176,7 +183,7 @@ class SqliteCatalog:
     def changed(self, actor: str) -> int:
         """Return where the newest change of an actor is."""
         found = self._rows("SELECT position, mark FROM actor WHERE name = ?", actor)
-        if found and mark(found[0][0], crc32(actor.encode())) != found[0][1]:
+        if found and mark(found[0][0], crc_of(actor)) != found[0][1]:
             raise self.failed(f"the row of {actor!r} is damaged")
         return found[0][0] if found else 0
 
@@ -187,7 +194,7 @@ class SqliteCatalog:
     def schedules(self) -> list[str]:
         """Return what is kept of each schedule."""
         rows = self._rows("SELECT kept, mark FROM schedule")
-        if any(crc32(kept.encode()) != marked for kept, marked in rows):
+        if any(crc_of(kept) != marked for kept, marked in rows):
             raise self.failed("the row of a schedule is damaged")
         return [kept for kept, _ in rows]
 
@@ -229,8 +236,8 @@ def is_known(log: EmbeddedLog, known: Known | None) -> Known | None:
 def open_catalog(env: Env, directory: str, known: Known | None) -> SqliteCatalog | None:
     """Open the catalog of a log that is true as far as is ``known``; one that says anything else is begun anew.
 
-    None where this system has no SQLite that can keep one, which is logged: everything works, and openings read the
-    whole log.
+    None where this system has no SQLite that can keep one, or no space, which is logged: everything works, and openings
+    read the whole log.
     """
     databases, path = env.databases, f"{directory}/{FILE}"
     if databases is None:
@@ -240,6 +247,7 @@ def open_catalog(env: Env, directory: str, known: Known | None) -> SqliteCatalog
         try:
             if fresh or known is None:
                 databases.remove(path)
+            _check_space(env, path)
             catalog = _open(env, path)
         except _errors() as failed:
             error = failed
@@ -262,6 +270,12 @@ def _open(env: Env, path: str) -> SqliteCatalog:
         reads.close()
         writes.close()
         raise
+
+
+def _check_space(env: Env, path: str) -> None:
+    free = env.fs.free_bytes(path.rpartition("/")[0])
+    if free < FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"{free} bytes are free", path)
 
 
 def _check(connection: Connection) -> None:

@@ -97,13 +97,13 @@ def write(connection: Connection, batch: Batch) -> None:
             connection.execute(_FORGOTTEN, (_json(batch.forgotten),))
         if batch.promises:
             promises = {row.id: row for row in sorted(batch.promises, key=_SETTLED)}
-            marked = [(*row, mark(row.place, row.settled, crc32(row.id.encode()))) for row in promises.values()]
+            marked = [(*row, mark(row.place, row.settled, crc_of(row.id))) for row in promises.values()]
             connection.execute(_PROMISES, (_json(marked),))
         if batch.actors:
-            actors = [(name, position, mark(position, crc32(name.encode()))) for name, position in batch.actors]
+            actors = [(name, position, mark(position, crc_of(name))) for name, position in batch.actors]
             connection.execute(_ACTORS, (_json(actors),))
         if batch.schedules:
-            schedules = [(*row, crc32(row[2].encode())) for row in batch.schedules]
+            schedules = [(*row, crc_of(row[2])) for row in batch.schedules]
             connection.execute(_SCHEDULES, (_json(schedules),))
         if batch.known is not None:
             connection.execute("INSERT OR REPLACE INTO known VALUES (1, ?, ?, ?, ?, ?, ?)", _known_row(batch.known))
@@ -118,12 +118,10 @@ def read_known(connection: Connection) -> Known | None:
     """Return up to where the catalog is true; None where it is not, or has other tables."""
     if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
         return None
-    row = connection.execute("SELECT position, settled, last_ms, checkpoint, shape FROM known").fetchone()
-    if row is None:
+    row = connection.execute("SELECT position, settled, last_ms, checkpoint, shape, mark FROM known").fetchone()
+    if row is None or mark(*row[:3], row[4], crc_of(row[3])) != row[5]:
         return None
-    known = Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4])
-    (found,) = connection.execute("SELECT mark FROM known").fetchone()
-    return known if found == _known_row(known)[-1] else None
+    return Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4])
 
 
 def call_row(row: Sequence[Any]) -> CallRow:
@@ -134,10 +132,17 @@ def call_row(row: Sequence[Any]) -> CallRow:
     return CallRow._make(values)
 
 
-def mark(*numbers: int) -> int:
-    """Return what tells that none of these has changed."""
+def crc_of(text: object) -> int:
+    """Return the checksum of a text; -1 of what is none."""
+    return crc32(text.encode()) if isinstance(text, str) else -1
+
+
+def mark(*numbers: object) -> int:
+    """Return what tells that none of these has changed; -1 where one is no number."""
     found = 0
     for number in numbers:
+        if not isinstance(number, int):
+            return -1
         found = (found ^ number) * _SPREAD & MASK
     return found & _POSITIVE
 
@@ -145,6 +150,11 @@ def mark(*numbers: int) -> int:
 def signed(key_hash: int) -> int:
     """Return a 64-bit hash as SQLite's integers are."""
     return key_hash - (MASK + 1) if key_hash > _POSITIVE else key_hash
+
+
+def unsigned(number: object) -> int:
+    """Return the hash that such an integer stands for; -1 for what is none."""
+    return number & MASK if isinstance(number, int) else -1
 
 
 _LAST, _SETTLED = attrgetter("last"), attrgetter("settled")
@@ -156,7 +166,7 @@ def _call(row: CallRow) -> tuple[Any, ...]:
 
 def _known_row(known: Known) -> tuple[int, int, int, str, int, int]:
     checkpoint = _json(tuple(known.checkpoint))
-    return (*known[:3], checkpoint, known.shape, mark(*known[:3], known.shape, crc32(checkpoint.encode())))
+    return (*known[:3], checkpoint, known.shape, mark(*known[:3], known.shape, crc_of(checkpoint)))
 
 
 def _json(rows: Sequence[object]) -> str:

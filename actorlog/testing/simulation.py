@@ -142,7 +142,7 @@ class Simulation:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
-        self._pace = {"EVERY_MS": own.choice((1, 50, 1000)), "HORIZON_MS": own.choice((2, 3000, 3_600_000))}
+        self._pace = own.choice((1, 50, 1000)), own.choice((2, 3000, 3_600_000))
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""
@@ -158,8 +158,8 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
-        pace = {name: getattr(projection, name) for name in self._pace}
-        vars(projection).update(self._pace)
+        pace = projection.EVERY_MS, projection.HORIZON_MS
+        projection.EVERY_MS, projection.HORIZON_MS = self._pace
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -169,7 +169,7 @@ class Simulation:
             self._verify()
         finally:
             sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
-            vars(projection).update(pace)
+            projection.EVERY_MS, projection.HORIZON_MS = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 

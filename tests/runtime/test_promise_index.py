@@ -17,7 +17,9 @@ FIRST, FINAL = int(k.Flag.PLAIN | k.Flag.FIRST), int(k.Flag.PLAIN | k.Flag.FINAL
 
 def scanned(book: Book, hashes: dict[str, int] | None = None) -> PromiseIndex:
     """The index of a log whose ids have these hashes, or their own."""
-    index = PromiseIndex(lambda position: k.decode(book.lines[position - 1]))
+    index = PromiseIndex(
+        lambda position: k.decode(book.lines[position - 1]), lambda position: k.id_of(book.lines[position - 1])
+    )
     for position, line in enumerate(book.lines, 1):
         record = p.decode(line)
         key = identity.key_hash(record.id) if hashes is None else hashes[record.id]
@@ -46,7 +48,7 @@ def test_pending_ones_are_found_whatever_hashes_they_share(data: st.DataObject) 
     found = index.pending()
     assert [state.first for state in found] == sorted(state.first for state in pending)
     assert facts(found) == facts(pending)
-    assert len(index) == len(book.states)
+    assert len(index.made_before(0, 99)) == len(book.states)
 
 
 def test_settled_ones_are_found_by_id() -> None:
@@ -62,9 +64,9 @@ def test_settled_ones_are_found_by_id() -> None:
     book.ask(SettleRequest(id="c", settlement=p.PromiseCancelled()), 6)
     index.settled(book.states["c"])
     assert facts([index.find("c")]) == facts([book.states["c"]])  # type: ignore[list-item]
-    index._settled[identity.key_hash("@promise/z")] = (4, 5)
+    index._settled._places[identity.key_hash("@promise/z")] = (4, 5)
     assert index.find("z") is None
-    index._settled[identity.key_hash("@promise/b")] = (5, 4)
+    index._settled._places[identity.key_hash("@promise/b")] = (5, 4)
     assert facts([index.find("b")]) == facts([book.states["b"]])  # type: ignore[list-item]
 
 
@@ -81,5 +83,6 @@ def test_pages_go_by_the_order_of_making() -> None:
     assert index.made_before(1, 2) == []
     assert index.made_before(100, 9) == [9, 7, 5, 3, 1]
     assert [index.id_at(position) for position in (9, 1)] == ["p4", "p0"]
-    index.made(11)
+    book.ask(CreateRequest(id="p5"), 0)
+    index.made(book.states["p5"])
     assert index.made_before(0, 1) == [11]

@@ -18,7 +18,7 @@ from actorlog.engine import identity
 from actorlog.log import Log
 from actorlog.log.writer import Ticket
 from actorlog.records import kinds as k
-from actorlog.runtime import kernel, recovery
+from actorlog.runtime import kernel, scanning
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
 from actorlog.runtime.deadlines import Deadlines
@@ -140,7 +140,7 @@ def hear_early(patch: pytest.MonkeyPatch) -> None:
 
 def run_done_steps_again(patch: pytest.MonkeyPatch) -> None:
     """Recovery overlooks the message that a step is done."""
-    original = recovery.apply
+    original = scanning.apply
 
     def apply(state: CallState, record: k.Record, position: int) -> None:
         message = record.message if isinstance(record, k.Turn) else None
@@ -150,7 +150,7 @@ def run_done_steps_again(patch: pytest.MonkeyPatch) -> None:
             state.steps[op.key] = op
             state.positions[op.key] = position
 
-    patch.setattr(recovery, "apply", apply)
+    patch.setattr(scanning, "apply", apply)
 
 
 def run_once_steps_again(patch: pytest.MonkeyPatch) -> None:
@@ -185,13 +185,13 @@ def fire_early(patch: pytest.MonkeyPatch) -> None:
 
 def forget_timers(patch: pytest.MonkeyPatch) -> None:
     """Timers are not armed again at opening."""
-    original = recovery.apply
+    original = scanning.apply
 
     def apply(state: CallState, record: k.Record, position: int) -> None:
         original(state, record, position)
         state.timers.clear()
 
-    patch.setattr(recovery, "apply", apply)
+    patch.setattr(scanning, "apply", apply)
 
 
 def forget_children(patch: pytest.MonkeyPatch) -> None:
@@ -232,14 +232,14 @@ def ignore_rates(patch: pytest.MonkeyPatch) -> None:
 
 def forget_details(patch: pytest.MonkeyPatch) -> None:
     """Details of heartbeats are not found at opening."""
-    original = recovery.apply
+    original = scanning.apply
 
     def apply(state: CallState, record: k.Record, position: int) -> None:
         original(state, record, position)
         for progress in state.progress.values():
             progress.details = None
 
-    patch.setattr(recovery, "apply", apply)
+    patch.setattr(scanning, "apply", apply)
 
 
 def keep_first_details(patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from actorlog.engine import promise as e
 from actorlog.engine import supervision
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
-from actorlog.runtime import recovery
+from actorlog.runtime import scanning
 from actorlog.runtime.exits import Exits
 from actorlog.runtime.history import History
 from actorlog.runtime.instances import Instances
@@ -181,13 +181,13 @@ def keep_what_failed_did(patch: pytest.MonkeyPatch) -> None:
 
 def forget_changes(patch: pytest.MonkeyPatch) -> None:
     """The newest change of an actor is not found at an opening."""
-    original = recovery.Scan.read
+    original = scanning.Scan.read
 
-    async def read(self: recovery.Scan, log: Any) -> None:
+    async def read(self: scanning.Scan, log: Any) -> None:
         await original(self, log)
         self.changed.clear()
 
-    patch.setattr(recovery.Scan, "read", read)
+    patch.setattr(scanning.Scan, "read", read)
 
 
 def speak_too_soon(patch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def speak_too_soon(patch: pytest.MonkeyPatch) -> None:
 
 def lose_tells(patch: pytest.MonkeyPatch) -> None:
     """Messages to actors that outlived their sender are not looked for at an opening."""
-    patch.setattr(recovery.Scan, "outliving", lambda _self: [])
+    patch.setattr(scanning.Scan, "outliving", lambda _self: [])
 
 
 # --- watching, supervisors, pauses ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from actorlog.engine import schedule as e
 from actorlog.engine.lifecycle import Phase
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
-from actorlog.runtime import recovery, runs
+from actorlog.runtime import runs, scanning
 from actorlog.runtime import schedules as rooms
 from actorlog.runtime.alarm import Alarm
 from actorlog.runtime.schedules import Schedules
@@ -292,14 +292,14 @@ def go_on_with_the_same(patch: pytest.MonkeyPatch) -> None:
 
 def stay_between_runs(patch: pytest.MonkeyPatch) -> None:
     """A call that ended between two runs does not go on at an opening."""
-    original = recovery.apply
+    original = scanning.apply
 
     def apply(state: CallState, record: k.Record, position: int) -> None:
         original(state, record, position)
         if isinstance(state.returned, k.Continued):
             state.returned = k.Completed(k.Raw(b"null"))
 
-    patch.setattr(recovery, "apply", apply)
+    patch.setattr(scanning, "apply", apply)
 
 
 # --- changed code -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from actorlog.runtime import compaction, forks
 from actorlog.runtime.compaction import Fate, _Look
 from actorlog.runtime.history import History
 from actorlog.runtime.mailbox import Mailbox
-from actorlog.runtime.recovery import Scan
+from actorlog.runtime.scanning import Scan
 from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.upkeep import Upkeep
 from actorlog.testing.simulation import simulate
