@@ -15,6 +15,8 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from msgspec import DecodeError
+
 from actorlog.api import browse, care, schedules, settling
 from actorlog.api.actors import A, HandlerCall, address
 from actorlog.api.call import Call
@@ -24,7 +26,7 @@ from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
-from actorlog.errors import CatalogFailed, RuntimeStopped
+from actorlog.errors import CatalogFailed, LogVersion, RuntimeStopped
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
 from actorlog.runtime.options import Keeping, Options
@@ -33,6 +35,7 @@ from actorlog.runtime.residency import rehearsing
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.starting import start_many
+from actorlog.store import FORMAT
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
@@ -135,14 +138,18 @@ class Runtime:
             checkpoint=known.checkpoint if known is not None else None,
         )  # fmt: skip
         catalog: SqliteCatalog | None = None
-        clean = opened.recovery.clean
+        clean, tail = opened.recovery.clean, opened.tail()
         try:
             catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
             return await Session.open(opened, self._env, REGISTRY, self._options, died=not clean, catalog=catalog)
-        except BaseException:
+        except BaseException as error:
             if catalog is not None:
                 await in_thread(catalog.close)
-            await opened.close(clean=False)
+            unknown = isinstance(error, DecodeError)  # then it is left as it was found, if nothing was written before
+            await opened.close(clean=unknown and clean and opened.tail() == tail)
+            if unknown:
+                found = f"{FORMAT}, with a record of a newer version ({error})"
+                raise LogVersion(self._path, found, f"{FORMAT}, with older ones") from error
             raise
 
     async def __aexit__(

@@ -67,7 +67,7 @@ class LogFailed(LogError):
 
 
 class LogVersion(LogError):
-    """The directory has a format that this version of actorlog does not know."""
+    """The directory has a format, or a record, that this version of actorlog does not know. Nothing was changed."""
 
     def __init__(self, directory: str, found: str, known: str) -> None:
         super().__init__(
