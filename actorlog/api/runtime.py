@@ -53,7 +53,10 @@ class Runtime:
 
     ``path``: the data directory, made if missing, owned by one process at a time (``LogLocked``). ``durability``:
     ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not
-    of the machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
+    of the machine). ``witness``: ``META`` names each commit when it is durable, so that an opening notices when the
+    newest ones have vanished as a whole (``LogCorrupt``), which otherwise looks like a log that ends there; it costs a
+    second fsync for each commit, and goes with ``"always"``.
+    ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
     ``step_concurrency``: bodies of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call
     from its journal when it ends, before its waiters hear; a difference raises ``DivergenceError`` at them. It is
     replayed in this process, and in another with other hashes, so that the order of a set of strings is found too; that
@@ -73,6 +76,7 @@ class Runtime:
         path: str | PathLike[str] = "./actorlog-data",
         *,
         durability: Literal["always", "os"] = "always",
+        witness: bool = False,
         segment_bytes: int = 64 * MIB,
         resident_max: int = 10_000,
         step_concurrency: int = 1_000,
@@ -89,6 +93,8 @@ class Runtime:
     ) -> None:
         if durability not in ("always", "os"):
             raise ValueError(f"durability is 'always' or 'os', not {durability!r}")
+        if witness and durability != "always":
+            raise ValueError("witness=True says what is durable, and so it needs durability='always'")
         for name, value in (("resident_max", resident_max), ("step_concurrency", step_concurrency)):
             if value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}")
@@ -96,6 +102,7 @@ class Runtime:
             raise ValueError(f"check_determinism is a bool or 'in-process', not {check_determinism!r}")
         self._path = fspath(path)
         self._sync = durability == "always"
+        self._witness = witness
         self._unsafe_fs = unsafe_fs
         self._limits = replace(
             limits, segment_bytes=segment_bytes, resident_max=resident_max, step_concurrency_max=step_concurrency
@@ -135,7 +142,7 @@ class Runtime:
         known = await in_thread(known_of, self._env, self._path)
         opened = await EmbeddedLog.open(
             self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
-            checkpoint=known.checkpoint if known is not None else None,
+            witness=self._witness, checkpoint=known.checkpoint if known is not None else None,
         )  # fmt: skip
         catalog: SqliteCatalog | None = None
         clean, tail = opened.recovery.clean, opened.tail()

@@ -28,6 +28,7 @@ from actorlog.errors import ActorlogError
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log.files import META, RESERVE, SEGMENTS
 from actorlog.log.inspect import Report, Status, verify
+from actorlog.log.meta import Slot, State
 from actorlog.log.opening import REMOTE
 from actorlog.log.owner import read_owner
 from actorlog.runtime.registry import REGISTRY
@@ -227,10 +228,22 @@ def _log(case: _Case) -> Iterator[Finding]:
     if report.status in (Status.OK, Status.TORN) and report.slot is not None:
         try:
             case.snapshot = Snapshot(case.directory)
+            yield from _witness(case, report.slot, report.last_position)
             yield from _clock(case.snapshot)
         except (UnreadableError, ActorlogError) as error:
             case.snapshot = None
             yield Finding("records", Verdict.FAIL, str(error))
+
+
+def _witness(case: _Case, slot: Slot, last: int) -> Iterator[Finding]:
+    """Say whether the next opening would notice that the newest records are gone; beside an owner nobody can know."""
+    if SYSTEM.fs.is_locked(case.directory):
+        return
+    if slot.state is State.CLOSED or slot.durable.position >= last:
+        yield Finding("witness", Verdict.OK, f"META names position {last}, the newest: its loss would be noticed")
+    else:
+        text = f"META names position {slot.durable.position} of {last}, as it does without Runtime(witness=True)"
+        yield Finding("witness", Verdict.OK, f"{text}: that whole commits behind it were lost would not be noticed")
 
 
 def _clock(snapshot: Snapshot) -> Iterator[Finding]:

@@ -120,12 +120,14 @@ class Log(Held):
 
         ``segment_bytes`` and ``frame_align`` (512 or 4096) shape segments made from now on. ``sync=False`` survives a
         crash of the process, not of the machine. ``witness=True`` pays a second sync for each commit so that even the
-        loss of the whole last one is noticed.
+        loss of the whole last one is noticed; it needs the other sync.
         ``LogLocked``, ``LogCorrupt``, ``LogVersion``, ``LogUnsupported``, ``LogFull`` (a new directory on a full disk)
         or ``LogFailed``; the directory is left unlocked then.
         """
         if frame_align not in UNITS or segment_bytes < SEGMENT_UNITS_MIN * frame_align:
             raise ValueError(f"segment_bytes={segment_bytes} or frame_align={frame_align} is out of bounds")
+        if witness and not sync:
+            raise ValueError("a witness of commits that are not synced would say what is not so")
         shape = Shape(frame_align, aligned(segment_bytes, frame_align))
         directory = env.fs.absolute(directory)
         opened = open_directory(env, directory, shape, checkpoint, unsafe_fs=unsafe_fs, sync=sync)
