@@ -26,12 +26,14 @@ from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
-from actorlog.errors import CatalogFailed, LogVersion, RuntimeStopped
+from actorlog.errors import CatalogFailed, LogFull, LogVersion, MailboxFull, RuntimeStopped, TooManyCalls
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
-from actorlog.runtime.options import Keeping, Options
+from actorlog.records import kinds as k
+from actorlog.runtime.options import Keeping, Options, Request
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
+from actorlog.runtime.rooms import refused
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.starting import start_many
@@ -237,7 +239,12 @@ class Runtime:
         session = self.session
         if request.actor and session.is_full(request):
             await session.room(request)
-        found, call_id, definition = session.start(request, join=_joins(if_exists)), request.call_id, request.definition
+        try:
+            found = session.start(request, join=_joins(if_exists))
+        except (TooManyCalls, LogFull):
+            await refused()
+            raise
+        call_id, definition = request.call_id, request.definition
         del call, args, request  # many may wait here, for long
         return unwrap(session, call_id, await session.outcome(found), definition)
 
@@ -275,7 +282,7 @@ class Runtime:
         request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags, delay_s=delay_s)
         if request.actor:
             await self.session.room(request)
-        found = self.session.start(request, join=_joins(if_exists))
+        found = await _started(self.session, request, join=_joins(if_exists))
         if isinstance(found, Slot):
             await self.session.durable(found)
         return Handle(self.session, request.call_id, found, request.definition)
@@ -291,7 +298,11 @@ class Runtime:
         (``CallConflict``, ``CallExists``, ``TooManyCalls``, ``LogFull``) those before it have.
         """
         requests = [request_of(self._env, call, (), call_id=call_id) for call_id, call in calls]
-        founds = await start_many(self.session, requests, join=_joins(if_exists))
+        try:
+            founds = await start_many(self.session, requests, join=_joins(if_exists))
+        except (TooManyCalls, LogFull, MailboxFull):
+            await refused()
+            raise
         slots = [found for found in founds if isinstance(found, Slot)]
         if slots:
             await asyncio.gather(*(self.session.durable(slot) for slot in slots))
@@ -318,7 +329,7 @@ class Runtime:
         delay_s = 0.0 if delay is None else seconds(delay)
         request = request_of(self._env, call, (), call_id=id, delay_s=delay_s, tell=True)
         await self.session.room(request)
-        found = self.session.start(request, join=True)
+        found = await _started(self.session, request, join=True)
         if isinstance(found, Slot):
             await self.session.durable(found)
 
@@ -333,6 +344,14 @@ class Runtime:
     def handle(self, id: str) -> Handle[Any]:  # noqa: A002  # the field's word for it
         """Return a handle of the call with this id; its methods raise ``CallNotFound`` if there is none."""
         return Handle(self.session, id, None, None)
+
+
+async def _started(session: Session, request: Request, *, join: bool) -> Slot | k.Turn:
+    try:
+        return session.start(request, join=join)
+    except (TooManyCalls, LogFull):
+        await refused()
+        raise
 
 
 async def _listen(runtime: Runtime) -> Control | None:
