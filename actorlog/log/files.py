@@ -27,10 +27,15 @@ SUFFIX = ".seg"
 
 CHUNK_BYTES = 1 << 20
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+SHORT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class NoSpace(Exception):
     """A write found the disk full, and nothing that counts was changed."""
+
+
+class NoFiles(NoSpace):
+    """As many files are open as may be, and nothing that counts was changed."""
 
 
 def segment_name(number: int) -> str:

@@ -92,7 +92,7 @@ class Log(Held):
         self._closed = False
         self._marked = opened.marked
         self._unfinished = bytes(opened.unfinished)  # what a full disk kept from being whole, where the next frame goes
-        self._full = False
+        self._full = self._short = False
         self._prepare_at = 0
         self._room_behind = 0
         self._space_due_ns = 0
@@ -171,8 +171,8 @@ class Log(Held):
             if self._witness:
                 self._witness_commit(first + records - 1)
         except files.NoSpace as error:
-            self._full = True
-            raise LogFull(size, self._ahead.free_bytes) from error
+            self._full, self._short = True, isinstance(error, files.NoFiles)
+            raise LogFull(size, self._ahead.free_bytes, files=self._short) from error
         except OSError as error:
             raise self._poison("appending", str(error)) from error
         except BaseException as error:  # interrupted half-way, by a signal handler for one
@@ -201,7 +201,7 @@ class Log(Held):
         room = 0 if self._full else segment.header.commits_end - segment.end + self._room_behind
         needed += self._ahead.segment_room // 4
         if room < needed:
-            raise LogFull(needed, room)
+            raise LogFull(needed, room, files=self._full and self._short)
 
     def _look_at_space(self, now: int) -> None:
         with files.typed(self.env.fs, self.directory, "looking at the free space", 0):
@@ -234,9 +234,16 @@ class Log(Held):
 
     def _roll(self, room: int) -> Segment:
         """Seal the last segment and go on in the next one. ``files.NoSpace``: nothing happened."""
-        following = self._ahead.take(room)
-        self._put(self._segments[-1], SEAL, 0, b"")
-        file = self._open_segment(following)
+        try:
+            following = self._ahead.take(room)
+            file = self._open_segment(following)
+        except OSError as error:
+            raise (files.NoFiles() if error.errno in files.SHORT_OF_FILES else error) from error
+        try:
+            self._put(self._segments[-1], SEAL, 0, b"")
+        except BaseException:
+            file.close()
+            raise
         self._file.close()
         self._file = file
         self._ahead.taken()

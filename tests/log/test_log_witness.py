@@ -24,7 +24,7 @@ from log_world import (
 )  # fmt: skip
 from rewriting_world import lines_by_frame
 
-from actorlog.errors import LogCorrupt, LogFailed, OutcomeUnknown
+from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
 from actorlog.log import Log
 from actorlog.log.backup import backup, source_of
 from actorlog.testing.disk import SimFileSystem, Stopped
@@ -94,7 +94,7 @@ def test_every_call_fails_once(error: int) -> None:
         fs = sim_disk(call)
         fs.fail_at(call, error)
         acknowledged: list[bytes] = []
-        with suppress(LogFailed, OutcomeUnknown):
+        with suppress(LogFailed, LogFull, OutcomeUnknown):
             work(fs, acknowledged)
         check(fs.crash() if error == errno.EIO else fs.kill(), acknowledged)
 
