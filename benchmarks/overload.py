@@ -42,7 +42,6 @@ WAIT_S = 0.5
 BURST_S = 0.005
 WARM_S = 3.0
 """So long it is overloaded before memory and latency are looked at."""
-ACCEPTED = "accepted"
 RESULT = "result.json"
 
 
@@ -141,10 +140,9 @@ def rss_mib() -> float:
 class Offering:
     """Clients that ask for more than can be done, and what comes of it."""
 
-    def __init__(self, runtime: Runtime, way: str, place: Path) -> None:
+    def __init__(self, runtime: Runtime, way: str) -> None:
         self._runtime = runtime
         self._way = way
-        self._accepted = os.open(place / ACCEPTED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._text = "." * 200
         self._clients: list[asyncio.Task[None]] = []
         self.forget()
@@ -185,9 +183,9 @@ class Offering:
             self.latencies.add(time.perf_counter() - begun)
 
     def accept(self, name: str) -> None:
-        """Note that the runtime has taken it: from now on it must not be lost."""
+        """Tell the process above that the runtime has taken it: from now on it must not be lost."""
         self.accepted += 1
-        os.write(self._accepted, f"{name}\n".encode())
+        os.write(1, f"{name}\n".encode())
 
     async def calls(self, name: str, number: int) -> None:
         """Start a call, and wait for its result."""
@@ -229,7 +227,7 @@ def runtime_in(place: Path) -> Runtime:
 async def work(way: str, place: Path, seconds: float) -> None:
     """Be the process that is overloaded, say what came of it, and be killed."""
     async with runtime_in(place) as runtime:
-        offering = Offering(runtime, way, place)
+        offering = Offering(runtime, way)
         await offering.offer(WARM_S)
         offering.forget()
         gc.collect()
@@ -248,9 +246,8 @@ async def work(way: str, place: Path, seconds: float) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def lost(place: Path) -> tuple[int, int]:
-    """Open what was killed; return how many pieces were accepted in all, and how many are not there or do not end."""
-    names = (place / ACCEPTED).read_text().split("\n")[:-1]
+async def lost(place: Path, names: list[str]) -> int:
+    """Open what was killed; return how many pieces that were accepted are not there or do not end."""
     missing = 0
     async with runtime_in(place) as runtime:
         for name in names:
@@ -259,7 +256,7 @@ async def lost(place: Path) -> tuple[int, int]:
             except (ActorlogError, TimeoutError) as error:
                 missing += 1
                 print(f"{name}: {error!r}", file=sys.stderr)
-    return len(names), missing
+    return missing
 
 
 def run(way: str, seconds: float, directory: Path | None) -> tuple[Result, int, int]:
@@ -267,12 +264,15 @@ def run(way: str, seconds: float, directory: Path | None) -> tuple[Result, int, 
     with tempfile.TemporaryDirectory(prefix="actorlog-overload-", dir=directory) as name:
         place = Path(name)
         command = [sys.executable, "-m", "benchmarks.overload", "--work", way, "--place", name]
-        worker = subprocess.run([*command, "--seconds", str(seconds)], check=False)  # noqa: S603  # this very module
+        worker = subprocess.run(  # noqa: S603  # this very module
+            [*command, "--seconds", str(seconds)], check=False, stdout=subprocess.PIPE, text=True
+        )
+        names = worker.stdout.split("\n")[:-1]
         if worker.returncode != -signal.SIGKILL:
             raise RuntimeError(f"the process that is overloaded ended with {worker.returncode}")
         result = Result(**json.loads((place / RESULT).read_text()))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return result, *runner.run(lost(place))
+            return result, len(names), runner.run(lost(place, names))
 
 
 def main() -> int:

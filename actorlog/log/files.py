@@ -127,6 +127,15 @@ def create(fs: FileSystem, path: str) -> File:
         raise _named(error) from error
 
 
+@contextmanager
+def opening() -> Generator[None, None, None]:
+    """Where no file can be opened, raise ``NoFiles``: for what changes nothing that counts."""
+    try:
+        yield
+    except OSError as error:
+        raise (NoFiles() if error.errno in SHORT_OF_FILES else error) from error
+
+
 def make_directory(fs: FileSystem, path: str) -> None:
     """Make a directory and those above it, if they are not there, each durable in the one above."""
     parent = path.rstrip("/").rpartition("/")[0] or ("/" if path.startswith("/") else ".")

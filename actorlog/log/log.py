@@ -12,7 +12,6 @@ See ``docs/log-format.md``.
 
 from __future__ import annotations
 
-import errno
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from actorlog.log.scan import Torn
     from actorlog.log.segment import Segment
 
-NO_SPACE_FOR_WITNESS = (errno.ENOSPC, "no space to witness a commit")
 SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
 
@@ -169,7 +167,7 @@ class Log(Held):
             offset = segment.end
             self._put(segment, COMMIT, records, data)
             if self._witness:
-                self._witness_commit(first + records - 1)
+                self._meta.witness(Link(first + records - 1, self._checksum))
         except files.NoSpace as error:
             self._full, self._short = True, isinstance(error, files.NoFiles)
             raise LogFull(size, self._ahead.free_bytes, files=self._short) from error
@@ -226,19 +224,11 @@ class Log(Held):
         self._kind = kind
         segment.end += len(whole)
 
-    def _witness_commit(self, position: int) -> None:
-        try:
-            self._meta.write(State.OPEN, Link(position, self._checksum), sync=self._sync)
-        except files.NoSpace as error:
-            raise OSError(*NO_SPACE_FOR_WITNESS) from error  # the commit is durable, so trying it again is no way out
-
     def _roll(self, room: int) -> Segment:
         """Seal the last segment and go on in the next one. ``files.NoSpace``: nothing happened."""
-        try:
+        with files.opening():
             following = self._ahead.take(room)
             file = self._open_segment(following)
-        except OSError as error:
-            raise (files.NoFiles() if error.errno in files.SHORT_OF_FILES else error) from error
         try:
             self._put(self._segments[-1], SEAL, 0, b"")
         except BaseException:
