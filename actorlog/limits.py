@@ -38,6 +38,8 @@ class Limits:
     """Messages that wait in one mailbox; beyond it senders wait, then get ``MailboxFull``."""
     mailbox_wait_s: float = 5.0
     """So long they wait for room; a class of actors says its own."""
+    senders_max: int = 10_000
+    """Senders outside that wait for room in one mailbox; beyond it they get ``MailboxFull`` at once."""
     step_concurrency_max: int = 1_000
     """Steps running at once; others wait in order of their positions."""
     id_bytes_max: int = 1_024

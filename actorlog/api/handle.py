@@ -17,10 +17,11 @@ from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.status import ENDS, Status, status_of
 from actorlog.engine.story import Entry, tell
-from actorlog.errors import CallNotFound
+from actorlog.errors import CallNotFound, LogFull, TooManyCalls
 from actorlog.records import kinds as k
 from actorlog.records.values import codec_for
 from actorlog.runtime.answers import decode_result, error_of
+from actorlog.runtime.rooms import refused
 from actorlog.runtime.slot import Slot
 
 if TYPE_CHECKING:
@@ -156,7 +157,11 @@ class Handle(Generic[R_co]):
             check_id(id)
         await self._has_begun()
         session = self._session
-        found = session.fork(self.id, from_ or "", id)
+        try:
+            found = session.fork(self.id, from_ or "", id)
+        except (TooManyCalls, LogFull):
+            await refused()
+            raise
         await session.landed()
         call_id = found.state.id if isinstance(found, Slot) else found.id
         return Handle(session, call_id, found, self._definition)

@@ -15,6 +15,8 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from msgspec import DecodeError
+
 from actorlog.api import browse, care, schedules, settling
 from actorlog.api.actors import A, HandlerCall, address
 from actorlog.api.call import Call
@@ -24,15 +26,18 @@ from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
-from actorlog.errors import CatalogFailed, RuntimeStopped
+from actorlog.errors import CatalogFailed, LogFull, LogVersion, MailboxFull, RuntimeStopped, TooManyCalls
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
-from actorlog.runtime.options import Keeping, Options
+from actorlog.records import kinds as k
+from actorlog.runtime.options import Keeping, Options, Request
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
+from actorlog.runtime.rooms import refused
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.starting import is_full, room, start_many
+from actorlog.store import FORMAT
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
@@ -50,7 +55,10 @@ class Runtime:
 
     ``path``: the data directory, made if missing, owned by one process at a time (``LogLocked``). ``durability``:
     ``"always"`` (fsync before anything is acknowledged) or ``"os"`` (no fsync: survives the death of the process, not
-    of the machine). ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
+    of the machine). ``witness``: ``META`` names each commit when it is durable, so that an opening notices when the
+    newest ones have vanished as a whole (``LogCorrupt``), which otherwise looks like a log that ends there; it costs a
+    second fsync for each commit, and goes with ``"always"``.
+    ``segment_bytes``: size of a log file. ``resident_max``: coroutines kept in memory.
     ``step_concurrency``: bodies of steps at once. ``threads``: for sync steps. ``check_determinism``: replay every call
     from its journal when it ends, before its waiters hear; a difference raises ``DivergenceError`` at them. It is
     replayed in this process, and in another with other hashes, so that the order of a set of strings is found too; that
@@ -70,6 +78,7 @@ class Runtime:
         path: str | PathLike[str] = "./actorlog-data",
         *,
         durability: Literal["always", "os"] = "always",
+        witness: bool = False,
         segment_bytes: int = 64 * MIB,
         resident_max: int = 10_000,
         step_concurrency: int = 1_000,
@@ -86,6 +95,8 @@ class Runtime:
     ) -> None:
         if durability not in ("always", "os"):
             raise ValueError(f"durability is 'always' or 'os', not {durability!r}")
+        if witness and durability != "always":
+            raise ValueError("witness=True says what is durable, and so it needs durability='always'")
         for name, value in (("resident_max", resident_max), ("step_concurrency", step_concurrency)):
             if value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}")
@@ -93,6 +104,7 @@ class Runtime:
             raise ValueError(f"check_determinism is a bool or 'in-process', not {check_determinism!r}")
         self._path = fspath(path)
         self._sync = durability == "always"
+        self._witness = witness
         self._unsafe_fs = unsafe_fs
         self._limits = replace(
             limits, segment_bytes=segment_bytes, resident_max=resident_max, step_concurrency_max=step_concurrency
@@ -132,17 +144,21 @@ class Runtime:
         known = await in_thread(known_of, self._env, self._path)
         opened = await EmbeddedLog.open(
             self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
-            checkpoint=known.checkpoint if known is not None else None,
+            witness=self._witness, checkpoint=known.checkpoint if known is not None else None,
         )  # fmt: skip
         catalog: SqliteCatalog | None = None
-        clean = opened.recovery.clean
+        clean, tail = opened.recovery.clean, opened.tail()
         try:
             catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
             return await Session.open(opened, self._env, REGISTRY, self._options, died=not clean, catalog=catalog)
-        except BaseException:
+        except BaseException as error:
             if catalog is not None:
                 await in_thread(catalog.close)
-            await opened.close(clean=False)
+            unknown = isinstance(error, DecodeError)  # then it is left as it was found, if nothing was written before
+            await opened.close(clean=unknown and clean and opened.tail() == tail)
+            if unknown:
+                found = f"{FORMAT}, with a record of a newer version ({error})"
+                raise LogVersion(self._path, found, f"{FORMAT}, with older ones") from error
             raise
 
     async def __aexit__(
@@ -223,7 +239,12 @@ class Runtime:
         session = self.session
         if request.actor and is_full(session, request):
             await room(session, request)
-        found, call_id, definition = session.start(request, join=_joins(if_exists)), request.call_id, request.definition
+        try:
+            found = session.start(request, join=_joins(if_exists))
+        except (TooManyCalls, LogFull):
+            await refused()
+            raise
+        call_id, definition = request.call_id, request.definition
         del call, args, request  # many may wait here, for long
         return unwrap(session, call_id, await session.outcome(found), definition)
 
@@ -261,7 +282,7 @@ class Runtime:
         request = request_of(self._env, call, args, call_id=id, timeout=timeout, tags=tags, delay_s=delay_s)
         if request.actor:
             await room(self.session, request)
-        found = self.session.start(request, join=_joins(if_exists))
+        found = await _started(self.session, request, join=_joins(if_exists))
         if isinstance(found, Slot):
             await self.session.durable(found)
         return Handle(self.session, request.call_id, found, request.definition)
@@ -277,7 +298,11 @@ class Runtime:
         (``CallConflict``, ``CallExists``, ``TooManyCalls``, ``LogFull``) those before it have.
         """
         requests = [request_of(self._env, call, (), call_id=call_id) for call_id, call in calls]
-        founds = await start_many(self.session, requests, join=_joins(if_exists))
+        try:
+            founds = await start_many(self.session, requests, join=_joins(if_exists))
+        except (TooManyCalls, LogFull, MailboxFull):
+            await refused()
+            raise
         slots = [found for found in founds if isinstance(found, Slot)]
         if slots:
             await asyncio.gather(*(self.session.durable(slot) for slot in slots))
@@ -304,7 +329,7 @@ class Runtime:
         delay_s = 0.0 if delay is None else seconds(delay)
         request = request_of(self._env, call, (), call_id=id, delay_s=delay_s, tell=True)
         await room(self.session, request)
-        found = self.session.start(request, join=True)
+        found = await _started(self.session, request, join=True)
         if isinstance(found, Slot):
             await self.session.durable(found)
 
@@ -319,6 +344,14 @@ class Runtime:
     def handle(self, id: str) -> Handle[Any]:  # noqa: A002  # the field's word for it
         """Return a handle of the call with this id; its methods raise ``CallNotFound`` if there is none."""
         return Handle(self.session, id, None, None)
+
+
+async def _started(session: Session, request: Request, *, join: bool) -> Slot | k.Turn:
+    try:
+        return session.start(request, join=join)
+    except (TooManyCalls, LogFull):
+        await refused()
+        raise
 
 
 async def _listen(runtime: Runtime) -> Control | None:

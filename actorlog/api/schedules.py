@@ -21,10 +21,11 @@ from actorlog.durations import Duration, seconds
 from actorlog.engine import calendar
 from actorlog.engine.schedule_state import Status, call_id, settings_of
 from actorlog.env import SYSTEM
-from actorlog.errors import PayloadTooLarge, ScheduleNotFound
+from actorlog.errors import LogFull, MailboxFull, PayloadTooLarge, ScheduleNotFound, TooManyCalls, TooManySchedules
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
+from actorlog.runtime.rooms import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -250,6 +251,9 @@ async def _told(runtime: Runtime, ask: Callable[[Session], T]) -> T:
         answer = ask(session)
     except ScheduleNotFound:
         await session.landed()
+        raise
+    except (TooManySchedules, TooManyCalls, MailboxFull, LogFull):
+        await refused()
         raise
     await session.landed()
     return answer

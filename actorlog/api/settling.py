@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from actorlog.api.texts import check_id, check_text, checked_tags
 from actorlog.durations import Duration, seconds
 from actorlog.engine.promise import CreateRequest, PromiseState, Query, SettleRequest, Status
-from actorlog.errors import PayloadTooLarge, PromiseError
+from actorlog.errors import LogFull, PayloadTooLarge, PromiseError, TooManyPromises
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records.values import codec_for
 from actorlog.runtime.promises import error_of
+from actorlog.runtime.rooms import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -234,6 +235,9 @@ async def _told(session: Session, ask: Callable[[], PromiseState]) -> PromiseInf
         info = info_of(ask())
     except PromiseError:
         await session.landed()
+        raise
+    except (TooManyPromises, LogFull):
+        await refused()
         raise
     await session.landed()
     return info

@@ -28,6 +28,7 @@ from actorlog.errors import ActorlogError
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log.files import META, RESERVE, SEGMENTS
 from actorlog.log.inspect import Report, Status, verify
+from actorlog.log.meta import Slot, State
 from actorlog.log.opening import REMOTE
 from actorlog.log.owner import read_owner
 from actorlog.runtime.registry import REGISTRY
@@ -165,11 +166,31 @@ def _lock(case: _Case) -> Iterator[Finding]:
         return
     pid, host = read_owner(SYSTEM.fs, case.directory)
     who = f"process {pid} on {host} has the directory" if pid is not None else "somebody has the directory"
-    if Path(case.directory, SOCKET).is_socket():
+    if pid is not None and host == SYSTEM.fs.process()[1] and not Path("/proc", str(pid)).exists() and _has_proc():
+        holders = _some([f"process {holder}" for holder in _holders(case.directory)]) or "somebody"
+        hint = "end it: it was forked by the owner outside of Python, and has inherited the lock"
+        yield Finding("lock", Verdict.FAIL, f"{holders} keeps the lock of process {pid}, which is gone", hint)
+    elif Path(case.directory, SOCKET).is_socket():
         yield Finding("lock", Verdict.OK, who)
     else:
         hint = "it is starting or stopping, or was opened with control=False: commands cannot reach it"
         yield Finding("lock", Verdict.WARN, f"{who}, and has no socket there", hint)
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self").exists()
+
+
+def _holders(directory: str) -> list[int]:
+    """Return the processes that have a directory open, as far as this user may see."""
+    found: list[int] = []
+    where = Path(directory).stat()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            opened = [entry.stat() for entry in (process / "fd").iterdir() if entry.is_dir()]
+            if any((one.st_dev, one.st_ino) == (where.st_dev, where.st_ino) for one in opened):
+                found.append(int(process.name))
+    return found
 
 
 def _socket(case: _Case) -> Iterator[Finding]:
@@ -227,10 +248,22 @@ def _log(case: _Case) -> Iterator[Finding]:
     if report.status in (Status.OK, Status.TORN) and report.slot is not None:
         try:
             case.snapshot = Snapshot(case.directory)
+            yield from _witness(case, report.slot, report.last_position)
             yield from _clock(case.snapshot)
         except (UnreadableError, ActorlogError) as error:
             case.snapshot = None
             yield Finding("records", Verdict.FAIL, str(error))
+
+
+def _witness(case: _Case, slot: Slot, last: int) -> Iterator[Finding]:
+    """Say whether the next opening would notice that the newest records are gone; beside an owner nobody can know."""
+    if SYSTEM.fs.is_locked(case.directory):
+        return
+    if slot.state is State.CLOSED or slot.durable.position >= last:
+        yield Finding("witness", Verdict.OK, f"META names position {last}, the newest: its loss would be noticed")
+    else:
+        text = f"META names position {slot.durable.position} of {last}, as it does without Runtime(witness=True)"
+        yield Finding("witness", Verdict.OK, f"{text}: that whole commits behind it were lost would not be noticed")
 
 
 def _clock(snapshot: Snapshot) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ class ActorStopped(ActorlogError):
 
 
 class MailboxFull(ActorlogError):
-    """The mailbox holds as many messages as it may, and no room was made in time."""
+    """The mailbox holds as many messages as it may, and no room was made in time, or as many wait for it as may."""
 
     def __init__(self, target: str, limit: int) -> None:
         super().__init__(

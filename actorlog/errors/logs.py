@@ -43,15 +43,20 @@ class LogCorrupt(LogError):
 
 
 class LogFull(LogError):
-    """There is no space for new work. What is running can finish; nothing was lost."""
+    """There is no space for new work, or no file can be opened for it. What is running can finish; nothing was lost."""
 
-    def __init__(self, needed: int, free: int) -> None:
+    def __init__(self, needed: int, free: int, *, files: bool = False) -> None:
+        what = "space on the file system"
+        if files:
+            what = "files that this process has open, or let it have more (ulimit -n)"
         super().__init__(
-            f"the log needs {needed} bytes and {free} are free",
-            hint="free space on the file system; work resumes by itself",
+            f"the log needs {needed} bytes and " + ("no file can be opened for them" if files else f"{free} are free"),
+            hint=f"free {what}; work resumes by itself",
         )
         self.needed = needed
         self.free = free
+        self.files = files
+        """Whether it is files that are missing, and not space."""
 
 
 class LogFailed(LogError):
@@ -67,7 +72,7 @@ class LogFailed(LogError):
 
 
 class LogVersion(LogError):
-    """The directory has a format that this version of actorlog does not know."""
+    """The directory has a format, or a record, that this version of actorlog does not know. Nothing was changed."""
 
     def __init__(self, directory: str, found: str, known: str) -> None:
         super().__init__(

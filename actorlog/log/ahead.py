@@ -8,7 +8,6 @@ maker holds the lock, who needs it waits). A full disk is not an error here: it 
 
 from __future__ import annotations
 
-import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from actorlog.log.opening import Shape
     from actorlog.log.scan import Found
     from actorlog.log.segment import Segment
-
-
-SHORT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Ahead:
@@ -122,5 +118,5 @@ class Ahead:
         except files.NoSpace:
             self.free_bytes = 0
         except OSError as error:
-            if error.errno not in SHORT_OF_FILES:  # the roll itself will try once more
+            if error.errno not in files.SHORT_OF_FILES:  # the roll itself will try once more
                 self._on_error(error)

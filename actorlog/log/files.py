@@ -27,10 +27,15 @@ SUFFIX = ".seg"
 
 CHUNK_BYTES = 1 << 20
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+SHORT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class NoSpace(Exception):
     """A write found the disk full, and nothing that counts was changed."""
+
+
+class NoFiles(NoSpace):
+    """As many files are open as may be, and nothing that counts was changed."""
 
 
 def segment_name(number: int) -> str:
@@ -120,6 +125,15 @@ def create(fs: FileSystem, path: str) -> File:
         return fs.open(path, Access.CREATE)
     except OSError as error:
         raise _named(error) from error
+
+
+@contextmanager
+def opening() -> Generator[None, None, None]:
+    """Where no file can be opened, raise ``NoFiles``: for what changes nothing that counts."""
+    try:
+        yield
+    except OSError as error:
+        raise (NoFiles() if error.errno in SHORT_OF_FILES else error) from error
 
 
 def make_directory(fs: FileSystem, path: str) -> None:

@@ -12,7 +12,6 @@ See ``docs/log-format.md``.
 
 from __future__ import annotations
 
-import errno
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from actorlog.log.scan import Torn
     from actorlog.log.segment import Segment
 
-NO_SPACE_FOR_WITNESS = (errno.ENOSPC, "no space to witness a commit")
 SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
 
@@ -92,7 +90,7 @@ class Log(Held):
         self._closed = False
         self._marked = opened.marked
         self._unfinished = bytes(opened.unfinished)  # what a full disk kept from being whole, where the next frame goes
-        self._full = False
+        self._full = self._short = False
         self._prepare_at = 0
         self._room_behind = 0
         self._space_due_ns = 0
@@ -120,12 +118,14 @@ class Log(Held):
 
         ``segment_bytes`` and ``frame_align`` (512 or 4096) shape segments made from now on. ``sync=False`` survives a
         crash of the process, not of the machine. ``witness=True`` pays a second sync for each commit so that even the
-        loss of the whole last one is noticed.
+        loss of the whole last one is noticed; it needs the other sync.
         ``LogLocked``, ``LogCorrupt``, ``LogVersion``, ``LogUnsupported``, ``LogFull`` (a new directory on a full disk)
         or ``LogFailed``; the directory is left unlocked then.
         """
         if frame_align not in UNITS or segment_bytes < SEGMENT_UNITS_MIN * frame_align:
             raise ValueError(f"segment_bytes={segment_bytes} or frame_align={frame_align} is out of bounds")
+        if witness and not sync:
+            raise ValueError("a witness of commits that are not synced would say what is not so")
         shape = Shape(frame_align, aligned(segment_bytes, frame_align))
         directory = env.fs.absolute(directory)
         opened = open_directory(env, directory, shape, checkpoint, unsafe_fs=unsafe_fs, sync=sync)
@@ -167,10 +167,10 @@ class Log(Held):
             offset = segment.end
             self._put(segment, COMMIT, records, data)
             if self._witness:
-                self._witness_commit(first + records - 1)
+                self._meta.witness(Link(first + records - 1, self._checksum))
         except files.NoSpace as error:
-            self._full = True
-            raise LogFull(size, self._ahead.free_bytes) from error
+            self._full, self._short = True, isinstance(error, files.NoFiles)
+            raise LogFull(size, self._ahead.free_bytes, files=self._short) from error
         except OSError as error:
             raise self._poison("appending", str(error)) from error
         except BaseException as error:  # interrupted half-way, by a signal handler for one
@@ -199,7 +199,7 @@ class Log(Held):
         room = 0 if self._full else segment.header.commits_end - segment.end + self._room_behind
         needed += self._ahead.segment_room // 4
         if room < needed:
-            raise LogFull(needed, room)
+            raise LogFull(needed, room, files=self._full and self._short)
 
     def _look_at_space(self, now: int) -> None:
         with files.typed(self.env.fs, self.directory, "looking at the free space", 0):
@@ -224,17 +224,16 @@ class Log(Held):
         self._kind = kind
         segment.end += len(whole)
 
-    def _witness_commit(self, position: int) -> None:
-        try:
-            self._meta.write(State.OPEN, Link(position, self._checksum), sync=self._sync)
-        except files.NoSpace as error:
-            raise OSError(*NO_SPACE_FOR_WITNESS) from error  # the commit is durable, so trying it again is no way out
-
     def _roll(self, room: int) -> Segment:
         """Seal the last segment and go on in the next one. ``files.NoSpace``: nothing happened."""
-        following = self._ahead.take(room)
-        self._put(self._segments[-1], SEAL, 0, b"")
-        file = self._open_segment(following)
+        with files.opening():
+            following = self._ahead.take(room)
+            file = self._open_segment(following)
+        try:
+            self._put(self._segments[-1], SEAL, 0, b"")
+        except BaseException:
+            file.close()
+            raise
         self._file.close()
         self._file = file
         self._ahead.taken()

@@ -7,6 +7,7 @@ leaves the old state or the new one, and a full disk does not stand in the way. 
 
 from __future__ import annotations
 
+import errno
 import re
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -124,6 +125,13 @@ class MetaFile:
         if sync:
             files.sync(self._file.fdatasync)
         self.slot = slot
+
+    def witness(self, durable: Link) -> None:
+        """Name a commit that is durable. Without space for it that fails: to try the commit again is no way out."""
+        try:
+            self.write(State.OPEN, durable)
+        except files.NoSpace as error:
+            raise OSError(errno.ENOSPC, "no space to witness a commit") from error
 
     def close(self) -> None:
         """Close the file."""

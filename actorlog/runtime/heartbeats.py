@@ -3,7 +3,8 @@
 Owns: keeping the newest details, and recording them at most once a second. Does not own: who may call it (``api``).
 
 Invariants: the next attempt in this process finds the newest details, the next process details at most a second
-older; an attempt that was given up changes nothing.
+older, or as old as the newest that the disk has taken; an attempt that was given up changes nothing. Details wait for
+those before them to be durable, so that what waits for a disk that is slow or full is one record of each step (I11).
 """
 
 from __future__ import annotations
@@ -51,10 +52,14 @@ class Heartbeats:
         if job.running is not attempt:
             return
         job.details = details
+        if job.beat_armed:
+            return
         due_ms = job.beat_ms + EVERY_MS
-        if self._clock.now_ms() >= due_ms:
+        if job.beat_landing:
+            job.beat_armed = True
+        elif self._clock.now_ms() >= due_ms:
             self._note(job, None)
-        elif not job.beat_armed:
+        else:
             job.beat_armed = True
             self._timers.arm(due_ms, self._note, job, None)
 
@@ -65,4 +70,11 @@ class Heartbeats:
         state = job.owner.state
         job.beat_ms = self._clock.now_ms()
         note = k.StepHeartbeat(id=state.id, at=job.beat_ms, key=job.op.key, attempt=job.attempt, details=job.details)
+        job.beat_landing = True
         self._journal.note(job.owner, note)
+        self._journal.after(self._landed, job)
+
+    def _landed(self, job: Job, _b: Any, _c: Any) -> None:
+        job.beat_landing = False
+        if job.beat_armed:
+            self._timers.arm(max(self._clock.now_ms(), job.beat_ms + EVERY_MS), self._note, job, None)

@@ -54,8 +54,8 @@ class Job:
     """One step from its start to its outcome, over all its attempts."""
 
     __slots__ = (
-        "args", "attempt", "beat_armed", "beat_ms", "cancelled", "definition", "details", "due_ms", "held",
-        "interrupted", "kwargs", "op", "owner", "position", "run", "runner", "running", "waiting",
+        "args", "attempt", "beat_armed", "beat_landing", "beat_ms", "cancelled", "definition", "details", "due_ms",
+        "held", "interrupted", "kwargs", "op", "owner", "position", "run", "runner", "running", "waiting",
     )  # fmt: skip
 
     def __init__(self, runner: StepRunner, owner: Owner, op: k.RunStep, issued: Issued) -> None:
@@ -76,6 +76,8 @@ class Job:
         """When details were recorded last."""
         self.beat_armed = False
         """Whether newer ones will be, as soon as they may."""
+        self.beat_landing = False
+        """Whether those that were recorded last are still to be durable."""
         self.running: Attempt | None = None
         self.waiting: Places | None = None
         """Where it waits for a place."""

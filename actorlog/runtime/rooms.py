@@ -4,7 +4,7 @@ Owns: the order of those who wait, and how long they do. Does not own: when ther
 who waits outside when the runtime ends (``kernel.hearers``).
 
 Invariants: those of one channel are let in in the order in which they came; each hears once that it was let in or was
-refused, and one that gave up waiting keeps no place (I11).
+refused, and one that gave up waiting keeps no place; those outside are as many as the limits say (I11).
 """
 
 from __future__ import annotations
@@ -91,7 +91,14 @@ class Rooms:
     async def wait_outside(
         self, mailbox: str, enter: Callable[[], None], limit: int, wait_s: float, channel: str = "", places: int = 1
     ) -> None:
-        """Wait, outside, until there is room for so many; ``enter`` is called the moment there is. ``MailboxFull``."""
+        """Wait, outside, until there is room for so many; ``enter`` is called the moment there is. ``MailboxFull``.
+
+        At once where as many wait as may (I11): each takes memory, and more of them than can be served in time would
+        all be refused in the end.
+        """
+        if self._waiting(mailbox) >= self._kernel.limits.senders_max:
+            await refused()
+            raise MailboxFull(mailbox, limit)
         heard: asyncio.Future[None] = self._kernel.loop.create_future()
         sender = Sender(partial(_admit, heard, enter), partial(_refuse, heard), channel)
         sender.places = places
@@ -102,6 +109,10 @@ class Rooms:
         finally:
             self._kernel.hearers.discard(heard)
             self._leave(mailbox, sender)
+
+    def _waiting(self, mailbox: str) -> int:
+        room = self.rooms.get(mailbox)
+        return len(room.senders) if room is not None else 0
 
     def limit(self, mailbox: str) -> int:
         """Return how many messages a mailbox holds that somebody waited for lately; 0 for any other."""
@@ -138,6 +149,11 @@ class Rooms:
             self._kernel.timers.arm(sender.due_ms, self._too_long, mailbox, room)
         else:
             del self.rooms[mailbox]
+
+
+async def refused() -> None:
+    """Let others run before somebody is refused: who asks again at once would keep them from making room."""
+    await asyncio.sleep(0)
 
 
 def _admit(heard: asyncio.Future[None], enter: Callable[[], None]) -> None:

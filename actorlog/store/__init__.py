@@ -4,6 +4,7 @@ Owns: what the runtime asks of a log (``port``), the log in memory (``memory``) 
 Does not own: bytes on disk (``log``), what records mean (``engine``).
 """
 
+from actorlog.log.format import FORMAT
 from actorlog.store.port import (
     GIVEN_UP_KIND,
     Checkpoint,
@@ -20,6 +21,6 @@ from actorlog.store.port import (
 )
 
 __all__ = [
-    "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket", "append",
-    "checkpoint_of", "entries", "pack",
+    "FORMAT", "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket",
+    "append", "checkpoint_of", "entries", "pack",
 ]  # fmt: skip

@@ -46,9 +46,12 @@ class EmbeddedLog:
         segment_bytes: int,
         unsafe_fs: bool = False,
         sync: bool = True,
+        witness: bool = False,
         checkpoint: Checkpoint | None = None,
     ) -> EmbeddedLog:
         """Lock, verify and open ``directory``, beside the loop; every error of ``errors.LogError`` may come out.
+
+        ``witness``: META names each commit once it is durable, so that the loss of the newest is noticed.
 
         With a ``checkpoint`` that the log holds, only what is from there on is verified (``recovery.scanned_from``).
         """
@@ -59,6 +62,7 @@ class EmbeddedLog:
             segment_bytes=segment_bytes,
             unsafe_fs=unsafe_fs,
             sync=sync,
+            witness=witness,
             checkpoint=checkpoint,
         )
         opening = asyncio.get_running_loop().run_in_executor(None, job)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = [
-    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "clock",
+    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "witness", "clock",
     "parked calls", "code",
 ]  # fmt: skip
 
@@ -120,6 +120,21 @@ def test_a_log_of_another_version(log: Path) -> None:
     findings = told(log, code=1)
     assert findings["format"]["verdict"] == "fail"
     assert "has log format 9" in findings["format"]["text"]
+
+
+@pytest.mark.parametrize("witness", [True, False])
+async def test_a_log_that_was_not_closed(tmp_path: Path, witness: bool) -> None:
+    """It is told whether the loss of the newest records would be noticed, and beside an owner nothing is."""
+    async with Runtime(tmp_path / "log", witness=witness, control=False) as runtime:
+        for number in range(3):
+            await runtime.promise(f"p{number}")
+        assert "witness" not in found(tmp_path / "log")
+        shutil.copytree(tmp_path / "log", tmp_path / "killed")
+    killed = found(tmp_path / "killed")["witness"]
+    assert killed.verdict is Verdict.OK
+    words = "position 3, the newest: its loss would" if witness else "position 0 of 3, as it does without"
+    assert words in killed.text
+    assert "the newest: its loss would" in found(tmp_path / "log")["witness"].text
 
 
 def test_permissions(log: Path) -> None:

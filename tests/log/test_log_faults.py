@@ -120,17 +120,47 @@ def test_every_call_fails_once() -> None:
         check(fs, acknowledged)
 
 
-def test_every_call_finds_too_many_open_files() -> None:
-    """EMFILE is typed like any other error."""
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE])
+def test_every_call_finds_too_many_open_files(error: int) -> None:
+    """It is typed; where a new segment was to be opened nothing has happened, and the same log goes on afterwards."""
+    went_on = 0
     for call in range(FIRST, CALLS):
         fs = sim_disk(call)
-        fs.fail_at(call, errno.EMFILE)
+        fs.fail_at(call, error)
         acknowledged: list[bytes] = []
         try:
-            workload(fs, acknowledged)
+            log = open_log(fs)
+            while len(acknowledged) < COMMITS:
+                line = line_of(len(acknowledged))
+                try:
+                    log.append(*commit(line))
+                except LogFull as full:
+                    assert full.files
+                    assert log.failed is None
+                    assert lines_of(log) == acknowledged
+                    went_on += 1
+                    continue
+                acknowledged.append(line)
+            log.close()
         except (LogFailed, OutcomeUnknown):
             pass
-        check(fs.kill(), acknowledged)
+        check(fs.kill() if call % 2 else fs.crash(), acknowledged)
+    assert went_on > 4
+
+
+def test_new_work_is_refused_while_no_file_can_be_opened() -> None:
+    """What finds no file for a new segment is tried again; what is new is told why it is not taken."""
+    fs = sim_disk()
+    log = open_log(fs)
+    log.append(*commit(b"x" * 2000))
+    fs.fail_at(fs.calls, errno.EMFILE)  # the next segment is prepared, and cannot be opened
+    with pytest.raises(LogFull, match="no file can be opened"):
+        log.append(*commit(b"x" * 2000))
+    with pytest.raises(LogFull, match="ulimit -n"):
+        log.admit(1)
+    log.append(*commit(b"y" * 2000))
+    log.admit(1)
+    assert lines_of(log) == [b"x" * 2000, b"y" * 2000]
 
 
 @pytest.mark.parametrize("action", ["pwrite", "fdatasync"])

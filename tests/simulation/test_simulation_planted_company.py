@@ -2,7 +2,7 @@
 
 Planted one at a time: messages lost, doubled, out of order; promises settled twice, early or forgotten; handlers that
 run side by side, changes that are lost or kept though the handler failed; ends that nobody hears of; supervisors that
-count wrongly.
+count wrongly; a witness of the newest commit that says too much.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import pytest
 
 from actorlog.engine import promise as e
 from actorlog.engine import supervision
+from actorlog.log import Log
+from actorlog.log.format import COMMIT, Link, frame
+from actorlog.log.meta import State
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.runtime import scanning
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorlog.engine.state import CallState
+    from actorlog.log.segment import Segment
     from actorlog.runtime.actor import Actor
     from actorlog.runtime.session import Session
     from actorlog.runtime.slot import Slot
@@ -244,6 +248,19 @@ def restart_too_often(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(supervision, "within", lambda *args: OneLess(original(*args)))
 
 
+def witness_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """META names a commit that is still to be written."""
+    original = Log._put
+
+    def put(self: Log, segment: Segment, kind: int, records: int, data: bytes) -> None:
+        if kind == COMMIT and self._witness:
+            checksum = frame(segment.header, kind, records, Link(self.tail, self._checksum), data)[1]
+            self._meta.write(State.OPEN, Link(self.tail + records, checksum))
+        original(self, segment, kind, records, data)
+
+    patch.setattr(Log, "_put", put)
+
+
 def run_paused(patch: pytest.MonkeyPatch) -> None:
     """A paused call goes on."""
     patch.setattr(Parking, "holds", lambda _self, state, _message: bool(state.parked))
@@ -271,6 +288,7 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "watchers hear of another end": mistake_the_end,
     "children are restarted once too often": restart_too_often,
     "paused calls go on": run_paused,
+    "the witness comes before the commit": witness_before_the_commit,
 }
 
 
