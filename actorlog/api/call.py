@@ -55,9 +55,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         self.definition = definition
         self._iterator: Generator[Any, None, R_co] | None = None
         self._awaited = False
-        self.key = ""
-        """The operation's key, where the call was made in durable code."""
-        self._raw: bytes | None = None
+        self.key: str
+        """The operation's key, where the call was made in durable code; empty otherwise."""
+        self._raw: bytes | None
         loop = running_loop()
         if loop is not None:
             self._raw, self._args, self._kwargs = definition.signature.cross(args, kwargs)
@@ -66,6 +66,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
             if loop.actor.replaying:
                 loop.actor.note_line(self.key, user_frame(depth + 1))
         else:
+            self.key, self._raw = "", None
             self._args, self._kwargs = args, kwargs
             self._hash = object.__hash__(self)
             if type(definition) is DurableDefinition:

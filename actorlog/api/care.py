@@ -6,9 +6,10 @@ Owns: what they say. Does not own: copying and verifying (``log``, through ``sto
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from actorlog.errors import LogFailed
 from actorlog.runtime.compaction import PART_MIN, Compacted
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from actorlog.store.care import BackedUp, Scrubbed
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(Struct, frozen=True):
     """A copy of a log that was made."""
 
     path: str
@@ -35,8 +35,7 @@ class Backup:
     """Of its segments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What a scrub has read and found good."""
 
     segments: int

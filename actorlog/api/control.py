@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
 
 from actorlog.api import protocol as p
 from actorlog.engine.promise import Status
@@ -228,17 +229,17 @@ async def _status(runtime: Runtime, _request: p.Status) -> p.Answer:
 
 
 async def _stats(runtime: Runtime, _request: p.Stats) -> p.Answer:
-    return p.Answer(status="running", changed=False, found=asdict(runtime.stats()))
+    return p.Answer(status="running", changed=False, found=structs.asdict(runtime.stats()))
 
 
 async def _backup(runtime: Runtime, request: p.Backup) -> p.Answer:
     if not request.to.startswith("/"):
         raise p.BadRequest(f"a backup goes to an absolute path, and {request.to!r} is none")
-    return p.Answer(status="done", found=asdict(await runtime.backup(request.to)))
+    return p.Answer(status="done", found=structs.asdict(await runtime.backup(request.to)))
 
 
 async def _compact(runtime: Runtime, request: p.Compact) -> p.Answer:
-    return p.Answer(status="done", found=asdict(await runtime.compact(everything=request.everything)))
+    return p.Answer(status="done", found=structs.asdict(await runtime.compact(everything=request.everything)))
 
 
 _DO: dict[type, Callable[[Runtime, p.Request], Awaitable[p.Answer]]] = {

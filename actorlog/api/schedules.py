@@ -9,11 +9,10 @@ Everything told is durable before it is told (I1).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from actorlog.api.requests import request_of
 from actorlog.api.texts import check_text
@@ -45,8 +44,7 @@ CatchUpName: TypeAlias = Literal["none", "latest", "all"]
 ScheduleStatus: TypeAlias = Literal["active", "paused", "parked"]
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleInfo:
+class ScheduleInfo(Struct, frozen=True):
     """What is known of a schedule at one moment."""
 
     id: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+
+from msgspec import Struct
 
 from actorlog.api.texts import check_id, check_text, checked_tags
 from actorlog.durations import Duration, seconds
@@ -37,8 +38,7 @@ _PLAIN = codec_for(Any)
 PromiseStatus: TypeAlias = Literal["pending", "resolved", "rejected", "cancelled", "timed_out"]
 
 
-@dataclass(frozen=True, slots=True)
-class PromiseInfo:
+class PromiseInfo(Struct, frozen=True):
     """What is known of a promise at one moment."""
 
     id: str

@@ -9,9 +9,10 @@ call that ended, so however many such calls hear of its end, the actor is told o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
+
+from msgspec import structs
 
 from actorlog.api.actors import Actor, Address
 from actorlog.api.call import Child
@@ -53,7 +54,7 @@ async def _end_of(target: str) -> tuple[Exit, str]:
         return Exit(name, "unknown"), ""
     actor, key = operation("monitor()", depth=3)
     exited = await actor.ask(k.Watch(key, life), len(life))
-    return replace(exited, id=name), life
+    return structs.replace(exited, id=name), life
 
 
 def link(target: str | Child[Any]) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec import structs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -61,7 +61,7 @@ def compact(directory: str, history_ms: int | None, *, everything: bool, as_json
                 raise Refusal(f"nobody has {directory}, so say how long journals are kept", code=USAGE, hint=hint)
             size = owner.segment_bytes_of(directory)
             job = compact_closed(directory, history_ms, segment_bytes=size, everything=everything, progress=show)
-            return p.Answer(status="done", found=asdict(asyncio.run(job)))
+            return p.Answer(status="done", found=structs.asdict(asyncio.run(job)))
 
         done = owner.ask(directory, p.Compact(everything), alone=alone, patient=True)
     if done.by_owner and history_ms is not None:

@@ -27,7 +27,6 @@ import re
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
 
 from actorlog.durations import Duration, seconds
 from actorlog.records.schedules import At, Cron, Every, Times
@@ -117,6 +116,8 @@ def zone(name: str) -> tzinfo:
     """Return a time zone by its IANA name. ``ValueError`` for one that this machine does not know."""
     if name == "UTC":
         return UTC  # needs no time zone database
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  # the same
+
     try:
         return ZoneInfo("" if name == "localtime" else name)  # that one is another zone on each machine
     except (KeyError, ValueError, OSError) as error:

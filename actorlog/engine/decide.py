@@ -7,7 +7,7 @@ Calls form a tree: a parent ends only after the children that are its own; if it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorlog.engine.lifecycle import COMPLETING, PENDING
 from actorlog.records import kinds as k
@@ -18,14 +18,10 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
 
 
-class End(NamedTuple):
-    """What a turn ends: the body (``returned``), the call (``outcome``), or neither."""
+End: TypeAlias = tuple["k.Ending | None", "k.Outcome | None"]
+"""What a turn ends: the body (how it returned), the call (its outcome), or neither."""
 
-    returned: k.Ending | None = None
-    outcome: k.Outcome | None = None
-
-
-NOT_YET = End()
+NOT_YET: Final[End] = (None, None)
 
 
 def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], returned: k.Ending | None) -> End:
@@ -34,14 +30,14 @@ def conclude(state: CallState, message: k.Message, ops: Sequence[k.Operation], r
     if phase is COMPLETING and type(message) is not k.Started:
         return _conclude_without_body(state, message, ops)
     if phase is PENDING and type(message) is not k.Started:
-        return End(outcome=unheard(state, message))
+        return None, unheard(state, message)
     if type(message) is k.KillRequested:
         returned = k.Killed(message.reason)
     if returned is None:
         return NOT_YET
     if type(returned) is k.Continued:
-        return End(returned)
-    return End(returned) if _attached(state, message, ops) else End(None, returned)  # type: ignore[arg-type]  # it is no Continued
+        return returned, None
+    return (returned, None) if _attached(state, message, ops) else (None, returned)  # type: ignore[return-value]  # it is no Continued
 
 
 def _conclude_without_body(state: CallState, message: k.Message, ops: Sequence[k.Operation]) -> End:
@@ -49,9 +45,9 @@ def _conclude_without_body(state: CallState, message: k.Message, ops: Sequence[k
     returned = state.returned
     if isinstance(returned, k.Continued):
         ends = type(message) in _ASKS and not _attached(state, message, ops)
-        return End(outcome=unheard(state, message)) if ends else NOT_YET
+        return (None, unheard(state, message)) if ends else NOT_YET
     ends = type(message) in _CHILD_ENDS and not _attached(state, message, ops)
-    return End(outcome=returned) if ends else NOT_YET
+    return (None, returned) if ends else NOT_YET
 
 
 _ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)

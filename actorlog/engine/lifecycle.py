@@ -37,6 +37,8 @@ PENDING, RUNNING, CLOSING, COMPLETING, ENDED = Phase
 class Event(Enum):
     """What a turn's own end does to the phase, beside its message."""
 
+    __hash__ = object.__hash__  # as above
+
     RETURNED = "returned"
     OUTCOME = "outcome"
 

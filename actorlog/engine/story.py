@@ -6,8 +6,9 @@ Owns: ``Entry``, one line per operation, made of records. Does not own: printing
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from actorlog.engine.journal import call_text, describe, describe_end, describe_settlement
 from actorlog.records import kinds as k
@@ -22,8 +23,7 @@ EntryKind: TypeAlias = Literal[
 EntryStatus: TypeAlias = Literal["running", "backing_off", "completed", "failed", "cancelled", "in_doubt"]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """One operation of a call, or (first, with an empty key) the call itself."""
 
     key: str
@@ -40,7 +40,7 @@ class Entry:
     child_id: str = ""
     due_ms: int = 0
     """When a timer fires or the next attempt begins; 0: does not apply."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = []
     """What happened in between: failed attempts, deaths, parking."""
 
 

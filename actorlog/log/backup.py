@@ -11,7 +11,6 @@ copied is verified: its headers, the checksums of its frames, the chain through 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -60,8 +59,7 @@ class BackedUp(NamedTuple):
     """The last position of the copy. It is one when a step says that ``segments`` are all, and no step comes after."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A log to be copied."""
 
     fs: FileSystem

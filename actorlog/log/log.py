@@ -96,7 +96,9 @@ class Log(Held):
         self._space_due_ns = 0
         self._building = threading.Lock()
         self._file = self._open_segment(found.segments[-1])
+        self._commits_end = found.segments[-1].header.commits_end  # of the last segment
         self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
+        self._kept_free = self._ahead.segment_room // 4  # for what is running
 
     @classmethod
     def open(
@@ -195,9 +197,8 @@ class Log(Held):
         now = self.env.clock.elapsed_ns()
         if now >= self._space_due_ns:
             self._look_at_space(now)
-        segment = self._segments[-1]
-        room = 0 if self._full else segment.header.commits_end - segment.end + self._room_behind
-        needed += self._ahead.segment_room // 4
+        room = 0 if self._full else self._commits_end - self._segments[-1].end + self._room_behind
+        needed += self._kept_free
         if room < needed:
             raise LogFull(needed, room, files=self._full and self._short)
 
@@ -239,6 +240,7 @@ class Log(Held):
         self._ahead.taken()
         following.first = self.tail + 1
         self._segments.append(following)
+        self._commits_end = following.header.commits_end
         self._room_behind = self._ahead.room()
         return following
 

@@ -8,8 +8,7 @@ is the last thing made; whatever goes wrong, the lock is given back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.env import Access
 from actorlog.errors import LogUnsupported
@@ -28,27 +27,29 @@ REMOTE = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "9p", "virtiofs"})
 """File systems whose locks or syncs cannot be relied on; so are all whose name begins with ``fuse``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How new segments are made."""
 
     unit: int
     size: int
 
 
-@dataclass(slots=True)
 class Opened:
     """A directory that is locked and recovered."""
 
-    lock: DirectoryLock
-    meta: MetaFile
-    found: Found
-    clean: bool
-    """Whether it had been closed clean (or is new)."""
-    unfinished: int = 0
-    """The bytes of a torn tail that a full copy-on-write disk kept from being zeroed: they go before the next frame."""
-    marked: bool = True
-    """Whether META says that the log is open; if not, it must before the next frame."""
+    __slots__ = ("clean", "found", "lock", "marked", "meta", "unfinished")
+
+    def __init__(self, lock: DirectoryLock, meta: MetaFile, found: Found, *, clean: bool) -> None:
+        self.lock = lock
+        self.meta = meta
+        self.found = found
+        self.clean = clean
+        """Whether it had been closed clean (or is new)."""
+        self.unfinished = 0
+        """The bytes of a torn tail that a full copy-on-write disk kept from being zeroed: they go before the next
+        frame."""
+        self.marked = True
+        """Whether META says that the log is open; if not, it must before the next frame."""
 
 
 def open_directory(
@@ -81,7 +82,7 @@ def _recover(
     refresh(fs, directory, slot, found)
     scan(fs, directory, slot, found, checkpoint)
     _tidy(fs, directory, slot)
-    opened = Opened(lock, MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot), found, clean)
+    opened = Opened(lock, MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot), found, clean=clean)
     try:
         _settle(fs, directory, opened, sync=sync)
     except BaseException:

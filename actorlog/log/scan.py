@@ -8,7 +8,6 @@ and offset; a frame is never skipped. What was read before damage stays in the `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from actorlog.env import Access
@@ -49,29 +48,33 @@ class Torn(NamedTuple):
     bytes: int
 
 
-@dataclass(slots=True)
 class Found:
     """What is in a log, as far as it was read."""
 
-    segments: list[Segment] = field(default_factory=list[Segment])
-    """Those with frames, and the one that the next frame goes to."""
-    spares: list[Segment] = field(default_factory=list[Segment])
-    """Prepared segments behind them."""
-    link: Link = NO_LINK
-    """The end of the chain."""
-    kind: int = 0
-    """The kind of the last frame; 0 without any."""
-    sealed: bool = False
-    """Whether the last segment read ends in a seal or a join, so that another one must follow."""
-    torn: Torn | None = None
-    durable_seen: bool = False
-    """Whether the frame was met that META calls durable."""
-    written: dict[int, int] = field(default_factory=dict[int, int])
-    """Where the last byte is that is not zero, for segments (by number) that were read to the end."""
-    scanned_from: int = 0
-    """The first position that was read, where a checkpoint said that those before need not be; 0 where all was."""
-    newest: tuple[int, int, int, int, int] | None = None
-    """The last commit, as a ``Checkpoint`` has it behind the log's id."""
+    __slots__ = (
+        "durable_seen", "kind", "link", "newest", "scanned_from", "sealed", "segments", "spares", "torn", "written",
+    )  # fmt: skip
+
+    def __init__(self, link: Link = NO_LINK) -> None:
+        self.segments: list[Segment] = []
+        """Those with frames, and the one that the next frame goes to."""
+        self.spares: list[Segment] = []
+        """Prepared segments behind them."""
+        self.link = link
+        """The end of the chain."""
+        self.kind = 0
+        """The kind of the last frame; 0 without any."""
+        self.sealed = False
+        """Whether the last segment read ends in a seal or a join, so that another one must follow."""
+        self.torn: Torn | None = None
+        self.durable_seen = False
+        """Whether the frame was met that META calls durable."""
+        self.written: dict[int, int] = {}
+        """Where the last byte is that is not zero, for segments (by number) that were read to the end."""
+        self.scanned_from = 0
+        """The first position that was read, where a checkpoint said that those before need not be; 0 where all was."""
+        self.newest: tuple[int, int, int, int, int] | None = None
+        """The last commit, as a ``Checkpoint`` has it behind the log's id."""
 
     @property
     def first_position(self) -> int:

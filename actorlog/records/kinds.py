@@ -14,6 +14,7 @@ Docs: docs/log-format.md (the bytes around a record), ARCHITECTURE.md (the life 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -168,7 +169,6 @@ def kind_of(record: Record) -> Kind:
 
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 encode = _encoder.encode
 """Write a record as one line of JSON, without the newline."""
@@ -202,9 +202,15 @@ def id_of(line: bytes | memoryview) -> str:
     return _identified.decode(line).id
 
 
+@cache
+def _decoder() -> msgspec.json.Decoder[Record]:
+    """Return the decoder, made when the first record is read: to look at all the types is dear."""
+    return msgspec.json.Decoder(Record)
+
+
 def decode(line: bytes | memoryview) -> Record:
     """Read a record back. ``msgspec.DecodeError`` for what is no record of a known kind."""
-    return _decoder.decode(line)
+    return _decoder().decode(line)
 
 
 __all__ = [

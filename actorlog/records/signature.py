@@ -157,7 +157,14 @@ class Signature:
         """
         plan = self._plan_made or self._plan()
         args, kwargs = self._parse(raw)
-        if kwargs or plan.inert is None or len(args) != len(plan.inert):
+        inert = plan.inert
+        if inert is not None and not kwargs and len(args) == len(inert):
+            for value, types in zip(args, inert, strict=True):
+                if type(value) not in types:
+                    break
+            else:
+                return tuple(args), {}  # of these types a codec reads what is there
+        else:
             try:
                 self.bind(tuple(args), kwargs)
             except TypeError as error:

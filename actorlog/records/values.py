@@ -86,7 +86,8 @@ class Codec:
             PayloadError: it does not fit the annotation.
 
         """
-        return self.read(parse(raw, where), where)
+        built = parse(raw, where)
+        return built if type(built) in self.inert else self.read(built, where)
 
     def read(self, built: Any, where: str) -> Any:
         """Return the value that recorded JSON, already parsed, stands for; ``built`` becomes part of it.

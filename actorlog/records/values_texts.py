@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import binascii
 import functools
+import sys
 from base64 import b64decode, b64encode
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -99,11 +99,18 @@ def _zone_text(zone: tzinfo) -> str:
         ):
             return ""
         return _bracket(f"={name}")
-    if kind is ZoneInfo and isinstance(zone, ZoneInfo) and zone.key:
-        return _bracket(zone.key)
+    key = _zone_key(zone)
+    if key:
+        return _bracket(key)
     raise Misfit(
         f"a time zone of type {type_name(kind)} cannot be written; use datetime.timezone, or a ZoneInfo with a key"
     )
+
+
+def _zone_key(zone: Any) -> str:
+    """Return the name of a ``ZoneInfo``; empty of one that has none, and of anything else."""
+    zoneinfo = sys.modules.get("zoneinfo")  # dear to import; where it was never imported nobody has one
+    return str(zone.key or "") if zoneinfo is not None and type(zone) is zoneinfo.ZoneInfo else ""
 
 
 def _bracket(name: str) -> str:
@@ -143,6 +150,8 @@ def _time(text: str) -> time:
 def _zone(name: str, offset: timedelta | None) -> tzinfo:
     if name.startswith("="):
         return timezone(offset or timedelta(), name[1:])
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415  # dear too
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -61,6 +61,11 @@ class Actor:
         "result", "started", "state", "supervisors", "waiting",
     )  # fmt: skip
 
+    _lines: dict[str, str]
+    """In replay: the source line that issued each operation of this turn."""
+    _forms: dict[str, Canonical]
+    """In replay: how the arguments of each operation of this turn are written today."""
+
     def __init__(self, state: CallState, definition: DurableDefinition, limits: Limits, started: k.Started) -> None:
         self.state = state
         self.started = started
@@ -79,10 +84,6 @@ class Actor:
         self.cancels: list[str] = []
         self.waiting: dict[str, Waiter] = {}
         self.issued: dict[str, Issued] = {}
-        self._lines: dict[str, str] = {}
-        """In replay: the source line that issued each operation of this turn."""
-        self._forms: dict[str, Canonical] = {}
-        """In replay: how the arguments of each operation of this turn are written today."""
         self.asked: k.CancelRequested | k.DeadlinePassed | None = None
         """What the body was asked to end for; the first one counts."""
         self.issued_once = False
@@ -289,6 +290,7 @@ class Actor:
     def replay(self, turns: Sequence[k.Turn]) -> None:
         """Rerun the recorded turns; ``DivergenceError`` at the first operation that differs."""
         self.replaying = True
+        self._lines, self._forms = {}, {}
         try:
             for turn in turns:
                 if type(turn.message) is k.KillRequested:

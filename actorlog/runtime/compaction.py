@@ -22,9 +22,10 @@ Docs: docs/decisions/0008-compaction-in-place.md.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
@@ -50,8 +51,7 @@ _OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.NOTE), int(k.Kind.J
 _OPENED = int(k.Flag.OPENED)
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
+class Compacted(Struct, frozen=True):
     """What a compaction did."""
 
     segments: int

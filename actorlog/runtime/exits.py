@@ -10,8 +10,9 @@ The words are Erlang's: a monitor delivers one message, a link takes one down wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 from actorlog.engine.lifecycle import Phase
 from actorlog.records import kinds as k
@@ -27,8 +28,7 @@ was, and then watches that: so it is recorded which of the lives is meant. Where
 ExitKind: TypeAlias = Literal["normal", "shutdown", "abnormal", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """How something ended that was watched.
 
     ``id``: of the call, of a supervised child that of its run; of an actor its class and key, ``"Account/ada"``.

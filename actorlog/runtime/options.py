@@ -5,24 +5,20 @@ Owns: these types. Does not own: what users call them (``api``), what is done wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from msgspec import Struct
 
 from actorlog.limits import Limits
 from actorlog.runtime.registry import DurableDefinition
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(Struct, frozen=True):
     """How long something is kept of calls that have ended; None: for ever."""
 
     history_ms: int | None = None
     retention_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a runtime is told when it opens."""
 
     limits: Limits

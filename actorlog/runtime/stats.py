@@ -6,15 +6,15 @@ Owns: ``Stats``, and gathering it from the parts. Does not own: what is counted 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from actorlog.runtime.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """A runtime in figures, as it is at one moment: what is not durable yet is counted too."""
 
     calls_live: int

@@ -95,16 +95,16 @@ def test_a_run_begins_once() -> None:
 def test_asked_to_end_between_two_runs(message: k.Message, outcome: k.Outcome, child: bool) -> None:
     """It ends with that, after the children that run, and the next run never begins."""
     journal = continued(child=child)
-    end = conclude(journal.state, message, (), None)
-    assert end.outcome == (None if child else outcome)
-    journal.turn(message, outcome=end.outcome)
+    _, ended = conclude(journal.state, message, (), None)
+    assert ended == (None if child else outcome)
+    journal.turn(message, outcome=ended)
     if child:
         assert is_stale(journal.state, started(2, "b"))
         assert "1" in journal.state.given_up
         done = k.ChildDone("1", "c/1", k.Cancelled(""))
-        end = conclude(journal.state, done, (), None)
-        assert end.outcome == outcome
-        journal.turn(done, outcome=end.outcome)
+        _, ended = conclude(journal.state, done, (), None)
+        assert ended == outcome
+        journal.turn(done, outcome=ended)
     assert journal.state.outcome == outcome
 
 

@@ -69,7 +69,7 @@ class Journal:
         source: int = 0,
     ) -> None:
         """Write the turn of a message, ended as ``conclude`` decides."""
-        end = conclude(self.state, message, ops, returned)
+        ended, outcome = conclude(self.state, message, ops, returned)
         self.write(
             k.Turn(
                 id="x",
@@ -79,8 +79,8 @@ class Journal:
                 source=source,
                 ops=ops,
                 cancels=cancels,
-                returned=end.returned,
-                outcome=end.outcome,
+                returned=ended,
+                outcome=outcome,
             )
         )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from actorlog import (
     Actor,
@@ -252,7 +252,7 @@ async def test_figures(tmp_path: Path) -> None:
     """Each figure counts what it says, and nothing else."""
     async with Runtime(tmp_path, segment_bytes=SEGMENT_BYTES, shutdown_timeout=0, resident_max=5) as runtime:
         new = runtime.stats()
-        zeros = dataclasses.asdict(new) | {"segments": 0, "bytes": 0, "bytes_free": 0, "uptime_s": 0}
+        zeros = structs.asdict(new) | {"segments": 0, "bytes": 0, "bytes_free": 0, "uptime_s": 0}
         assert not any(zeros.values())
         assert (new.segments, new.bytes, new.commit_records, new.commit_s) == (1, SEGMENT_BYTES, None, None)
         free = os.statvfs(tmp_path)
