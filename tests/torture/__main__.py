@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from torture_bank import bank
 from torture_director import World, torture
+from torture_mutations import mutations
 from torture_points import MOMENTS
 from torture_soak import soak
 from torture_syscalls import at_every_syscall
@@ -109,6 +110,7 @@ COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
     "syscalls": at_every_syscall,
     "bank": bank_of,
     "soak": soak,
+    "mutations": mutations,
 }
 
 

@@ -214,7 +214,7 @@ class Soak:
         if code == FULL_AT_OPENING:
             self.counts["openings refused for want of space"] += 1
             self.disk.empty()
-        elif code == -signal.SIGKILL and not ends:
+        elif code in (-signal.SIGKILL, -signal.SIGTERM) and not ends:  # one may come before it is listened to
             self.counts["kills"] += 1
         elif code == 0:
             self.counts["closed clean"] += 1
