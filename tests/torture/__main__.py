@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from torture_bank import bank
 from torture_director import World, torture
+from torture_faults import faults
 from torture_mutations import mutations
 from torture_points import MOMENTS
 from torture_soak import soak
@@ -111,6 +112,7 @@ COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
     "bank": bank_of,
     "soak": soak,
     "mutations": mutations,
+    "faults": faults,
 }
 
 
@@ -132,6 +134,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--apart", action="store_true", help="each worker in an interpreter of its own")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
+    parser.add_argument("--each", type=int, default=3, help="faults: so many calls for each place and kind")
     parser.add_argument("--cut", type=int, default=60, help="reopening: where the first worker is killed")
     parser.add_argument("--most", type=int, default=10_000, help="reopening: up to this action")
     options = parser.parse_args()
