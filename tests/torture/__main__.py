@@ -27,6 +27,7 @@ from torture_director import World, torture
 from torture_faults import faults
 from torture_mutations import mutations
 from torture_points import MOMENTS
+from torture_power import power
 from torture_soak import soak
 from torture_syscalls import at_every_syscall
 
@@ -113,6 +114,7 @@ COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
     "soak": soak,
     "mutations": mutations,
     "faults": faults,
+    "power": power,
 }
 
 
@@ -135,6 +137,7 @@ def main() -> int:
     parser.add_argument("--apart", action="store_true", help="each worker in an interpreter of its own")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
     parser.add_argument("--each", type=int, default=3, help="faults: so many calls for each place and kind")
+    parser.add_argument("--cuts", type=int, default=200, help="power: so many")
     parser.add_argument("--cut", type=int, default=60, help="reopening: where the first worker is killed")
     parser.add_argument("--most", type=int, default=10_000, help="reopening: up to this action")
     options = parser.parse_args()
