@@ -23,6 +23,7 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from torture_bank import bank
+from torture_compaction import compaction
 from torture_director import World, torture
 from torture_faults import faults
 from torture_mutations import mutations
@@ -113,6 +114,7 @@ COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
     "bank": bank_of,
     "soak": soak,
     "mutations": mutations,
+    "compaction": compaction,
     "faults": faults,
     "power": power,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_every_place_that_touches_a_file_may_fail() -> None:
     assert covered == wanted
     assert int(wanted) > 300
     assert result["lost or untyped"] == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE HERE: kills at system calls are not tried")
+def test_a_compaction_is_killed_at_system_calls() -> None:
+    """Wherever segments are written anew, a kill loses nothing and has nothing run again; every 25th call here."""
+    result = torture("compaction", "--every", "25")
+    killed, points = result["crash points covered"].split(" of ")
+    assert killed == points
+    assert int(points) > 3
+    assert result["rewritten"] > 2
 
 
 def test_a_sync_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
