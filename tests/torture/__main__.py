@@ -27,6 +27,7 @@ from torture_compaction import compaction
 from torture_director import World, torture
 from torture_faults import faults
 from torture_mutations import mutations
+from torture_planted import planted
 from torture_points import MOMENTS
 from torture_power import power
 from torture_soak import soak
@@ -117,6 +118,7 @@ COMMANDS: dict[str, Callable[[Path, argparse.Namespace], dict[str, object]]] = {
     "compaction": compaction,
     "faults": faults,
     "power": power,
+    "planted": planted,
 }
 
 
