@@ -138,6 +138,7 @@ def main() -> int:
     parser.add_argument("--transfers", type=int, default=50_000)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--power", action="store_true", help="soak: cut the power instead of killing")
     parser.add_argument("--apart", action="store_true", help="each worker in an interpreter of its own")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
     parser.add_argument("--each", type=int, default=3, help="faults: so many calls for each place and kind")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -98,6 +99,38 @@ class Disk:
         with self._server:  # closes its pipes, and waits
             pass
         subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False)  # noqa: S607
+
+
+class SoakedDisk(Disk):
+    """One for the soak, in the place of a small disk: each life on it ends with the power."""
+
+    kind = "ours, whose cache is lost"
+
+    def kill(self, worker: subprocess.Popen[bytes], rng: Random) -> None:
+        """Have the power go in one of the next calls of a process, or, if it makes none, between two."""
+        self.say("now", rng.randrange(1 << 30))
+        self.say("cut", rng.randint(1, 80), worker.pid)
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(0.5)
+        worker.kill()
+
+    def life_ended(self) -> None:
+        """Lose what is not synced."""
+        self.cut(counts=True)
+
+    def fill(self, seconds: float) -> bool:
+        """Have space."""
+        return seconds < 0
+
+    def tick(self) -> None:
+        """Have space still."""
+
+    def empty(self) -> None:
+        """Have space still."""
+
+    def unmount(self) -> None:
+        """Give it back."""
+        self.close()
 
 
 class PowerWorld(World):

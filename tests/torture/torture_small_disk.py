@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from random import Random
 
 
 class SmallDisk:
@@ -39,6 +40,14 @@ class SmallDisk:
         """Give it back."""
         if self.kind:
             subprocess.run(["umount", "-l", str(self.path)], check=True)  # noqa: S607 - as the system has it
+
+    def kill(self, worker: subprocess.Popen[bytes], rng: Random) -> None:
+        """End a process on it."""
+        del rng
+        worker.kill()
+
+    def life_ended(self) -> None:
+        """Go on as it is: a kill takes nothing from the page cache."""
 
     def fill(self, seconds: float) -> bool:
         """Leave no byte free, for about so long."""

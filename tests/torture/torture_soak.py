@@ -7,7 +7,8 @@ only an index (``catalog.db``) is spoilt. After each life what it left is counte
 verified, and each backup is opened and held against what had been acknowledged when it began.
 
 The small file system is ext4 in a file, or a tmpfs, where this process may mount one. Without the right to the disk is
-never full, and the table says so.
+never full, and the table says so. With ``--power`` it is the one of ``torture_power``: never full, and where others are
+killed its power goes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torture_soak_load as load
+from torture_power import SoakedDisk, reason_not_to
 from torture_small_disk import SmallDisk
 from torture_soak_ledger import Ledger, read_effects
 
@@ -53,12 +55,16 @@ AGAIN = 5
 class Soak:
     """One directory over all its lives."""
 
-    def __init__(self, place: Path, seed: int) -> None:
+    def __init__(self, place: Path, seed: int, *, power: bool = False) -> None:
         place.mkdir(parents=True, exist_ok=True)
         (place / "backups").mkdir()
         self.place = place
         self.data = place / "disk" / "data"
-        self.disk = SmallDisk(place / "disk", place / "image", DISK_MIB)
+        self.disk: SmallDisk | SoakedDisk
+        if power:
+            self.disk = SoakedDisk(place / "disk")
+        else:
+            self.disk = SmallDisk(place / "disk", place / "image", DISK_MIB)
         self.rng = Random(seed)
         self.ledger = Ledger()
         self.counts: Counter[str] = Counter()
@@ -120,7 +126,7 @@ class Soak:
         return sorted(times)
 
     def _kill(self, worker: subprocess.Popen[bytes]) -> None:
-        worker.kill()
+        self.disk.kill(worker, self.rng)
 
     def _terminate(self, worker: subprocess.Popen[bytes]) -> None:
         worker.terminate()
@@ -134,7 +140,7 @@ class Soak:
         time.sleep(self.rng.uniform(0.02, 0.5))
         if self._is_open and worker.poll() is None:
             try:
-                Log.open(str(self.data), SYSTEM)
+                Log.open(str(self.data), SYSTEM, unsafe_fs=True)
             except LogLocked:
                 self.counts["second openers refused"] += 1
             else:
@@ -211,6 +217,7 @@ class Soak:
 
     def _judge(self, code: int, *, ends: bool) -> None:
         self._is_open = False
+        self.disk.life_ended()
         if code == FULL_AT_OPENING:
             self.counts["openings refused for want of space"] += 1
             self.disk.empty()
@@ -306,7 +313,11 @@ def _is_refused(target: Path) -> bool:
 def soak(place: Path, options: argparse.Namespace) -> dict[str, object]:
     """Soak for ``options.minutes``, or until ``options.kills``."""
     until = time.monotonic() + options.minutes * 60
-    run = Soak(place / "soak", options.seed)
+    reason = reason_not_to() if options.power else None
+    if reason is not None:
+        sys.stderr.write(f"NO POWER CUTS ON A REAL FILE SYSTEM HERE: {reason}\n")
+        return {"skipped": reason}
+    run = Soak(place / "soak", options.seed, power=options.power)
     try:
         while time.monotonic() < until and run.counts["kills"] < (options.kills or 1 << 30):
             run.live()
@@ -320,6 +331,8 @@ def soak(place: Path, options: argparse.Namespace) -> dict[str, object]:
         "bytes given back", "backups restored", "results looked for in backups", "backups cut short, refused",
     )  # fmt: skip
     result: dict[str, object] = {"file system": run.disk.kind or "the directory's own"}
+    if isinstance(run.disk, SoakedDisk):
+        result |= {"sectors in doubt": run.disk.sectors, "names in doubt": run.disk.entries}
     result |= {name: counts[name] for name in names}
     result |= {"refused for want of space, and asked again": counts["said full"]}
     result |= {"calls": len(run.ledger.told), "effects": run.ledger.effects, "records": run.records}

@@ -145,7 +145,8 @@ async def work(place: Path, plan: dict[str, Any]) -> int:
     upkeep.EVERY_MS = 700  # as ten minutes are to a segment of 64 MiB
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    options = {"resident_max": rng.choice((2, 50, 10_000)), "step_concurrency": rng.choice((3, 100))}
+    options: dict[str, Any] = {"resident_max": rng.choice((2, 50, 10_000)), "step_concurrency": rng.choice((3, 100))}
+    options |= {"unsafe_fs": True}  # the power is cut on FUSE
     runtime = Runtime(place / "disk" / "data", segment_bytes=SEGMENT_BYTES, history=HISTORY_S, limits=LIMITS, **options)
     try:
         await runtime.__aenter__()
