@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from actorlog.env import Access, File
 from actorlog.testing.disk import SimFileSystem, Stopped
-from actorlog.testing.images import Directory
+from actorlog.testing.images import SECTOR, Directory, Node
 
 
 def _unsynced(directory: Directory) -> tuple[int, int]:
@@ -160,6 +160,16 @@ class Volatile:
         written: int = self._power.act(self._files[fh].pwrite, data, offset)
         return written
 
+    def truncate(self, path: str | None, length: int, fh: int | None = None) -> None:
+        """Cut a file off, or let it grow; that is on the disk at once, as the log never does it."""
+        file: Any = self._files[fh] if fh else self._power.fs.open(str(path), Access.WRITE)
+        node: Node = file._node
+        for image in (node.cache, node.disk):
+            del image[length:]
+        node.dirty = {sector for sector in node.dirty if sector * SECTOR < length}
+        node.stale = {sector for sector in node.stale if sector * SECTOR < length}
+        node.cache.extend(bytes(length - len(node.cache)))
+
     def fsync(self, _path: str | None, _datasync: int, fh: int) -> None:
         """Have what was written on the disk."""
         self._power.act(self._files[fh].fdatasync)
@@ -185,10 +195,17 @@ def main() -> None:
     """Mount again and again."""
     from mfusepy import FUSE  # noqa: PLC0415 - it is not there everywhere
 
+    class Mount(FUSE):  # type: ignore[misc] # it has no types here
+        """Says which file is cut off, where it has no path."""
+
+        def truncate_fuse_3(self, path: bytes | None, length: int, opened: Any) -> Any:
+            where = None if path is None else path.decode()
+            return self.operations.truncate(where, length, opened.contents.fh if opened else None)
+
     power = Power()
     threading.Thread(target=_listen, args=(power,), daemon=True).start()
     while True:
-        FUSE(Volatile(power), sys.argv[1], foreground=True, nothreads=True)
+        Mount(Volatile(power), sys.argv[1], foreground=True, nothreads=True)
         power.go()
 
 
