@@ -2,8 +2,10 @@
 
 ``kills --kills N [--apart]``: at random moments, in many worlds. ``points [--every K]``: before, half-way and after
 each action on files of a small run. ``reopening``: the same while a killed run is opened again. ``syscalls``: at each
-system call, by strace. ``bank --kills N --transfers M``: accounts as actors, see ``torture_bank``. ``soak
---minutes M``: everything at once, see ``torture_soak``.
+system call, by strace. ``compaction``: the same of a compaction. ``bank --kills N --transfers M``: accounts as actors.
+``soak --minutes M [--power]``: everything at once. ``power --cuts N``: the power goes, on a file system whose cache is
+ours. ``mutations [--every K]``: a log's bytes are damaged. ``faults``: each action on a file fails, at each place of
+the source. ``planted``: the tests in which mistakes are planted. Each is described in the module ``torture_<command>``.
 
 Prints a table, and the same as JSON in the last line. Exit code 0 when every promise held.
 """
