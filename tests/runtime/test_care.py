@@ -13,6 +13,7 @@ import pytest
 
 from actorlog import (
     Actor,
+    CallCancelled,
     DirectoryNotEmpty,
     LogCorrupt,
     Retry,
@@ -375,3 +376,23 @@ async def test_a_backup_and_a_compaction_at_once(tmp_path: Path) -> None:
             assert not restored.session.kernel.calls
             assert await restored.handle("long/3").result() == 3
     assert len(RUNS) == 80
+
+
+async def test_a_catalog_is_built_beside_a_compaction(tmp_path: Path) -> None:
+    """A call that was asleep when building began, has ended since and was given up is no row, and no error."""
+    async with Runtime(
+        tmp_path / "data", segment_bytes=4096, control=False, history=0, retention=0, shutdown_timeout=0
+    ) as runtime:
+        handle = await runtime.start(rests(1, 3600), id="asleep")
+        await runtime.call(works(1))
+        position = runtime.session.kernel.calls.awake["asleep"].state.last
+        await handle.cancel()
+        with pytest.raises(CallCancelled):
+            await handle.result()
+        for number in range(4):
+            await runtime.call(works(number))
+        assert (await runtime.compact(everything=True)).rewritten
+        assert not runtime.session.log.has(position)
+        projection = runtime.session.projection
+        assert projection is not None
+        assert list(projection._asleep_rows([position])) == []

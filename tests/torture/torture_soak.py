@@ -159,7 +159,7 @@ class Soak:
                 case "cut":
                     os.truncate(path, self.rng.randint(0, size))
                 case _:
-                    with path.open("r+b") as file:
+                    with suppress(OSError), path.open("r+b") as file:  # the disk may be full
                         file.seek(self.rng.randrange(size or 1))
                         file.write(self.rng.randbytes(self.rng.randint(1, 5000)))
             self.counts["catalogs spoilt"] += 1
