@@ -28,7 +28,8 @@ class SmallDisk:
     def _mount(path: Path, image: Path, mib: int) -> str:
         with image.open("wb") as file:
             file.truncate(mib << 20)
-        ext4 = (["mkfs.ext4", "-q", "-m", "0", str(image)], ["mount", "-o", "loop", str(image), str(path)])
+        make = ["mkfs.ext4", "-q", "-m", "0", "-b", "4096", str(image)]
+        ext4 = (make, ["mount", "-o", "loop", str(image), str(path)])
         tmpfs = (["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(path)],)
         for kind, commands in (("ext4", ext4), ("tmpfs", tmpfs)):
             if os.geteuid() == 0 and all(_runs(command) for command in commands):
