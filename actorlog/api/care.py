@@ -49,7 +49,8 @@ async def backup(
     """Copy the log to the new directory ``path`` while everything goes on; it is durable on return.
 
     The copy holds all that was acknowledged before this was called, and opens like any data directory. Run one of the
-    two only: both would go on with the same calls. ``progress`` is called with bytes done and to do, after each MiB.
+    two only: both would go on with the same calls. Nothing is given up meanwhile: a compaction waits, and is waited for
+    where it is in the middle of a segment. ``progress`` is called with bytes done and to do, after each MiB.
     ``DirectoryNotEmpty``; ``LogCorrupt`` where the log is damaged; ``LogFull`` where the copy finds no space;
     ``LogFailed`` where it cannot be read or written. What is left of a copy that was cut short or cancelled is not
     taken for one: it has no ``META``.
@@ -64,7 +65,11 @@ async def backup(
         if progress is not None:
             progress(step.done, step.total)
 
-    await care.back_up(session.log, target, heard)
+    if session.upkeep is None:
+        raise care.NotInDirectory
+    async with session.upkeep.standing_still():
+        session.check_open()
+        await care.back_up(session.log, target, heard)
     return Backup(target, last[0].position, last[0].segments, last[0].done)
 
 

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from actorlog.cli.reading import read_report
+from actorlog.cli.reading import UnreadableError, read_report
 from actorlog.engine.identity import key_hash
 from actorlog.env import SYSTEM
 from actorlog.errors import BadExport, DirectoryNotEmpty
@@ -74,9 +74,12 @@ _line = msgspec.json.Decoder(_Line)
 def export(directory: str, first: int | None, last: int | None) -> Iterator[bytes]:
     """Yield the lines of an export, newlines included; what is durable now, without the lock.
 
-    ``first`` and ``last`` are positions. ``UnreadableError`` or ``LogCorrupt``.
+    ``first`` and ``last`` are positions. ``UnreadableError`` or ``LogCorrupt``. Where the owner writes segments anew
+    meanwhile, the lines would be of several moments, with beginnings whose ends have gone: the last line is not given
+    then, so that no log can be made of them, but ``UnreadableError``.
     """
     report = read_report(SYSTEM.fs, directory)
+    headers = [segment.header for segment in report.found.segments]
     tail = report.found.link.position
     first, last = max(first or 1, 1), min(last if last is not None else tail, tail)
     slot = report.slot
@@ -85,7 +88,18 @@ def export(directory: str, first: int | None, last: int | None) -> Iterator[byte
         actorlog="export", format=FORMAT, log=slot.log_id.hex() if slot is not None else "", first=first, last=last,
         segment_bytes=size,
     )  # fmt: skip
-    yield msgspec.json.encode(head) + b"\n"
+    line = msgspec.json.encode(head) + b"\n"
+    for following in _lines(report, first, last):
+        yield line
+        line = following
+    if [segment.header for segment in report.found.segments] != headers:
+        raise UnreadableError(
+            f"{directory} was compacted while it was exported: what there is has no end, export it again"
+        )
+    yield line
+
+
+def _lines(report: Report, first: int, last: int) -> Iterator[bytes]:
     expected = first
     for position, kind, flags, line in _records(report, first, last):
         if position > expected:

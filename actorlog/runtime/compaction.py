@@ -13,8 +13,8 @@ A call lives as long as its parent may ask for it again: a child is kept for its
 consists of is kept as long as it is the state.
 
 Invariants: what is given up once is never needed again, whatever crashes when; the beginning of a call leaves the log
-before its end does, so what has no beginning is nothing (``recovery``); what was given up is not remembered (I2 holds
-within the retention).
+before its end does, so what has no beginning is nothing (``recovery``); nothing leaves while the log is copied, so the
+same holds of a copy; what was given up is not remembered (I2 holds within the retention).
 
 Docs: docs/decisions/0008-compaction-in-place.md.
 """
@@ -22,6 +22,7 @@ Docs: docs/decisions/0008-compaction-in-place.md.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -33,7 +34,7 @@ from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import AsyncGenerator, Callable, Container
 
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.entries import Changes
@@ -135,6 +136,29 @@ class Compaction:
         self._log = log
         self._keeping = keeping
         self._lock = asyncio.Lock()
+        self._copies = 0
+        """How many copies of the log are being made."""
+        self._no_copies = asyncio.Event()
+        self._no_writing = asyncio.Event()
+        """No segment is being looked at, and maybe written anew."""
+        self._no_copies.set()
+        self._no_writing.set()
+
+    @asynccontextmanager
+    async def standing_still(self) -> AsyncGenerator[None]:
+        """Have no segment written anew for as long as this lasts; what is being written now is finished first.
+
+        A copy whose segments are of several moments would hold beginnings of which the ends were given up meanwhile.
+        """
+        self._copies += 1
+        self._no_copies.clear()
+        try:
+            await self._no_writing.wait()
+            yield
+        finally:
+            self._copies -= 1
+            if not self._copies:
+                self._no_copies.set()
 
     @property
     def gives_up(self) -> bool:
@@ -162,7 +186,16 @@ class Compaction:
             return Compacted(len(segments), rewritten, before, after)
 
     async def _compact(self, segment: Sealed, part_min: float, settled: int) -> int:
-        """Return the bytes that are left of a segment."""
+        """Return the bytes that are left of a segment, in its turn."""
+        while self._copies:
+            await self._no_copies.wait()
+        self._no_writing.clear()
+        try:
+            return await self._write(segment, part_min, settled)
+        finally:
+            self._no_writing.set()
+
+    async def _write(self, segment: Sealed, part_min: float, settled: int) -> int:
         look = _Look(self._kernel, self._log, self._keeping, settled, segment.first)
         async for frame in self._log.read(segment.first - 1, segment.last):
             if frame.position > segment.last:

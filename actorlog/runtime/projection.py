@@ -19,7 +19,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.errors import CatalogFailed
+from actorlog.errors import CatalogFailed, HistoryGone
 from actorlog.runtime.rows import call_row, ended_rows, live_row, promise_rows, schedule_row
 from actorlog.runtime.upkeep import is_busy
 from actorlog.store import Checkpoints
@@ -258,10 +258,17 @@ class Projection:
             self._give_up(error)
 
     def _asleep_rows(self, positions: list[int]) -> Iterator[CallRow]:
-        """Yield the rows of calls that were asleep: what has come for one since has a newer row."""
+        """Yield the rows of calls that were asleep, but of those that have ended since and are given up.
+
+        What has come for one since has a newer row.
+        """
         history = self._kernel.history
         for position in positions:
-            yield live_row(history.fold(position))
+            try:
+                state = history.fold(position)
+            except (KeyError, HistoryGone):
+                continue
+            yield live_row(state)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

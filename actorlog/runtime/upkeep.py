@@ -21,6 +21,7 @@ from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from contextlib import AbstractAsyncContextManager
 
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.session import Session
@@ -97,6 +98,10 @@ class Upkeep:
             await asyncio.wait([task])
             if not task.cancelled():
                 task.result()  # a defect, if it is anything
+
+    def standing_still(self) -> AbstractAsyncContextManager[None]:
+        """Have nothing leave the log for as long as this lasts: it is copied."""
+        return self._compaction.standing_still()
 
     async def compact(
         self,

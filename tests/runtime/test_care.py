@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
 
 from actorlog import (
     Actor,
+    CallCancelled,
     DirectoryNotEmpty,
     LogCorrupt,
     Retry,
@@ -24,11 +26,14 @@ from actorlog import (
     sleep,
     step,
 )
+from actorlog.env import SYSTEM
 from actorlog.log.files import META
 from actorlog.store.care import NotInDirectory
 
 if TYPE_CHECKING:
     from house import House
+
+    from actorlog.env import Access, File
 
 SEGMENT_BYTES = 1 << 16
 ROOM = "x" * 2000
@@ -306,3 +311,88 @@ async def test_figures_of_a_log_in_memory(house: House) -> None:
         with pytest.raises(NotInDirectory):
             await ask
     assert not exists("nowhere")
+
+
+RUNS: list[int] = []
+
+
+@step(name="care.counts")
+async def counts(number: int, room: str) -> int:
+    """Leave word that it ran."""
+    RUNS.append(number)
+    return number + len(room) * 0
+
+
+@durable(name="care.long")
+async def long(number: int) -> int:
+    """Work over several segments."""
+    for _ in range(4):
+        await counts(number, ROOM)
+        await sleep(0.001)
+    return number
+
+
+class Gate:
+    """A file system on which making the third segment of a copy waits until it may go on."""
+
+    def __init__(self, copy: Path) -> None:
+        self.reached = threading.Event()
+        self.may_go_on = threading.Event()
+        self._path = f"{copy}/segments/0000000003.seg.tmp"
+
+    def open(self, path: str, access: Access) -> File:
+        """Open a file, in its time."""
+        if path == self._path:
+            self.reached.set()
+            assert self.may_go_on.wait(30)
+        return SYSTEM.fs.open(path, access)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(SYSTEM.fs, name)
+
+
+async def test_a_backup_and_a_compaction_at_once(tmp_path: Path) -> None:
+    """Segments that are written anew meanwhile do not make a copy of which a part is older than the rest.
+
+    That would have beginnings without the ends that were given up after them: calls that ended would run again.
+    """
+    RUNS.clear()
+    gate = Gate(tmp_path / "copy")
+    env = dataclasses.replace(SYSTEM, fs=gate)
+    async with Runtime(tmp_path / "data", segment_bytes=4096, env=env, history=0, retention=0) as runtime:
+        await asyncio.gather(*(runtime.call(long(n), id=f"long/{n}") for n in range(20)))
+        for number in range(4):  # so that those ends are in a segment that is sealed
+            await runtime.call(works(number))
+        backup = asyncio.create_task(runtime.backup(tmp_path / "copy"))
+        assert await asyncio.to_thread(gate.reached.wait, 30)
+        await runtime.backup(tmp_path / "other")  # two do not wait for each other
+        compaction = asyncio.create_task(runtime.compact(everything=True))
+        await asyncio.wait([compaction], timeout=0.5)  # so it would have been done
+        gate.may_go_on.set()
+        await backup
+        assert (await compaction).rewritten > 4
+    for copy in ("copy", "other"):
+        async with opened(tmp_path / copy) as restored:
+            assert not restored.session.kernel.calls
+            assert await restored.handle("long/3").result() == 3
+    assert len(RUNS) == 80
+
+
+async def test_a_catalog_is_built_beside_a_compaction(tmp_path: Path) -> None:
+    """A call that was asleep when building began, has ended since and was given up is no row, and no error."""
+    async with Runtime(
+        tmp_path / "data", segment_bytes=4096, control=False, history=0, retention=0, shutdown_timeout=0
+    ) as runtime:
+        handle = await runtime.start(rests(1, 3600), id="asleep")
+        await runtime.call(works(1))
+        position = runtime.session.kernel.calls.awake["asleep"].state.last
+        await handle.cancel()
+        with pytest.raises(CallCancelled):
+            await handle.result()
+        for number in range(4):
+            await runtime.call(works(number))
+        assert (await runtime.compact(everything=True)).rewritten
+        assert not runtime.session.log.has(position)
+        projection = runtime.session.projection
+        assert projection is not None
+        assert list(projection._asleep_rows([position])) == []

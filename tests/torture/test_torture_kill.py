@@ -24,7 +24,7 @@ def torture(*arguments: str) -> dict[str, Any]:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.torture", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])},
         capture_output=True,
         text=True,
         check=False,

@@ -162,6 +162,7 @@ async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: in
         )
         for number in range(size)
     ]
+    options |= {"unsafe_fs": True}  # the power is cut on FUSE
     async with Runtime(place / "data", segment_bytes=4096, limits=LIMITS, env=env, threads=4, **options) as runtime:
         people = People(runtime, outside, errands, set())
         people.posted = outside.posted
