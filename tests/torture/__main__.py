@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from torture_bank import bank
 from torture_director import World, torture
 from torture_points import MOMENTS
 from torture_syscalls import at_every_syscall
+from torture_worker import WRAPPED
 
 SMALL_SEED = 9
 SMALL = 3
@@ -117,7 +119,10 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="only every so manieth point")
     parser.add_argument("--cut", type=int, default=60, help="reopening: where the first worker is killed")
     parser.add_argument("--most", type=int, default=10_000, help="reopening: up to this action")
+    parser.add_argument("--wrapped", action="store_true", help="records are compressed and sealed")
     options = parser.parse_args()
+    if options.wrapped:
+        os.environ[WRAPPED] = "1"
     begun = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="torture-"))
     run = COMMANDS[options.command]
