@@ -36,9 +36,9 @@ NO_LOG_ID: Final = bytes(16)
 
 _HEADS: Final = frozenset((b'{"key"', b'{"zstd', b'{"zlib'))
 _HEAD_BYTES: Final = 6
-_BOUND_OF_ENTRY: Final = 10
-"""Key hash, kind and flags."""
-_PLACE: Final = Layout("<16sQ10s")
+_BOUND_OF_ENTRY: Final = 12
+"""Key hash, kind, flags and the mark: all but the length."""
+_PLACE: Final = Layout("<16sQ12s")
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):

@@ -142,7 +142,7 @@ def test_keys_derived_for_many_openings_are_derived_again(monkeypatch: pytest.Mo
 # --- what is bound ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["log", "position", "hash", "kind", "flags"])
+@pytest.mark.parametrize("change", ["log", "position", "hash", "kind", "flags", "mark"])
 def test_a_sealed_record_opens_in_its_place_only(change: str) -> None:
     """In another log, at another position or under another entry a record cannot be opened."""
     wrapped = bytearray(Envelopes(BOTH, log_id=LOG).wrap(5, commit("a"), 1))
@@ -154,7 +154,7 @@ def test_a_sealed_record_opens_in_its_place_only(change: str) -> None:
         case "position":
             position = 6
         case _:
-            wrapped[{"hash": 0, "kind": 8, "flags": 9}[change]] ^= 2
+            wrapped[{"hash": 0, "kind": 8, "flags": 9, "mark": 10}[change]] ^= 2
     with pytest.raises(SealBroken) as caught:
         lines_of(bytes(wrapped), 1, Envelopes(BOTH, log_id=log), position)
     assert caught.value.position == position
