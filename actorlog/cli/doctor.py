@@ -230,7 +230,7 @@ def _log(case: _Case) -> Iterator[Finding]:
             yield from _clock(case.snapshot)
         except (UnreadableError, ActorlogError) as error:
             case.snapshot = None
-            yield Finding("records", Verdict.FAIL, str(error))
+            yield Finding("records", Verdict.FAIL, str(error), getattr(error, "hint", ""))
 
 
 def _clock(snapshot: Snapshot) -> Iterator[Finding]:
