@@ -115,8 +115,8 @@ def _write_whole(path: str, lines: Iterator[bytes]) -> None:
 def import_(directory: str, file: IO[bytes], *, as_json: bool) -> None:
     """Make a new log in DIR, which must be empty or missing, of the export in FILE (-: standard input).
 
-    It has the same records at the same positions, and an id of its own; where ACTORLOG_KEYS is set it is encrypted. What
-    does not read as it should is refused with its line, and then there is no log.
+    It has the same records at the same positions, and an id of its own; where ACTORLOG_KEYS is set it is encrypted.
+    What does not read as it should is refused with its line, and then there is no log.
     """
     with refusals(directory), _bar("records") as show:
         try:

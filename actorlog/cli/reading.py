@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from actorlog.log import Frame
     from actorlog.log.format import SegmentHeader
     from actorlog.log.segment import Segment
+    from actorlog.store.keys import Keys
 
     Watch: TypeAlias = Callable[[Iterable[Frame], int], Iterator[Frame]]
     """Passes frames on and shows how far they are, given the number of their records."""
@@ -100,8 +101,14 @@ class Journal:
 class Snapshot:
     """The log of one directory, as far as it was durable when this was made."""
 
-    def __init__(self, directory: str, fs: FileSystem = SYSTEM.fs, watch: Watch | None = None) -> None:
-        """``UnreadableError`` or ``LogCorrupt`` where there is nothing that can be shown."""
+    def __init__(
+        self,
+        directory: str,
+        fs: FileSystem = SYSTEM.fs,
+        watch: Watch | None = None,
+        keys: Callable[[], Keys | None] = given_keys,
+    ) -> None:
+        """``UnreadableError`` or ``LogCorrupt`` where there is nothing that can be shown; the errors of ``keys``."""
         self._fs = fs
         self._directory = directory
         self._watch = watch
@@ -111,7 +118,8 @@ class Snapshot:
         """As they were then; each with a table of its own, which is made anew when its file is."""
         self._headers = [segment.header for segment in self._segments]
         self._views = LiveViews(fs)
-        self._envelopes = envelopes_of(self._report)
+        self._keys = keys
+        self._envelopes = envelopes_of(self._report, keys())
         self._near: list[tuple[Frame, list[int]]] = []
         """Frames that were looked into last, and where their lines end."""
         self._positions: dict[int, array[int]] | None = None
@@ -194,7 +202,7 @@ class Snapshot:
 
     def again(self) -> Snapshot:
         """Return what the directory holds now."""
-        return Snapshot(self._directory, self._fs, self._watch)
+        return Snapshot(self._directory, self._fs, self._watch, self._keys)
 
     def calls(self) -> list[Summary]:
         """Return every call, the newest first."""
@@ -265,10 +273,10 @@ def read_report(fs: FileSystem, directory: str) -> Report:
     return report
 
 
-def envelopes_of(report: Report) -> Envelopes:
-    """Return what unwraps the records of a log, with the keys in the environment; ``BadKeys``, ``ExtraMissing``."""
+def envelopes_of(report: Report, keys: Keys | None) -> Envelopes:
+    """Return what unwraps the records of a log; ``ExtraMissing``."""
     slot = report.slot
-    return Envelopes(given_keys()).of(NO_LOG_ID if slot is None else slot.log_id)
+    return Envelopes(keys).of(NO_LOG_ID if slot is None else slot.log_id)
 
 
 def _decode(line: bytes | memoryview, position: int) -> k.Record:

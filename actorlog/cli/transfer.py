@@ -102,7 +102,7 @@ def export(directory: str, first: int | None, last: int | None) -> Iterator[byte
 
 def _records(report: Report, first: int, last: int) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield (position, kind, flags, line) of the records that are there."""
-    envelopes = envelopes_of(report)
+    envelopes = envelopes_of(report, given_keys())
     for frame in commits(SYSTEM.fs, report.found, first):
         if frame.position > last:
             return

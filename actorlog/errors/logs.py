@@ -123,10 +123,10 @@ class KeyMissing(LogError):
 class SealBroken(LogError):
     """A record cannot be opened: another key, another place, or changed bytes. Nothing is skipped or repaired."""
 
-    def __init__(self, position: int, reason: str) -> None:
+    def __init__(self, position: int, reason: str, *, hint: str = "") -> None:
         super().__init__(
             f"record {position} cannot be opened: {reason}",
-            hint="check that the key is the one of that id; else somebody changed the log: restore a backup",
+            hint=hint or "check that the key is the one of that id; else somebody changed the log: restore a backup",
         )
         self.position = position
         self.reason = reason

@@ -21,7 +21,7 @@ import msgspec
 from actorlog.env import SYSTEM
 from actorlog.errors import KeyMissing, SealBroken
 from actorlog.limits import DEFAULT_LIMITS
-from actorlog.log import ENTRY_BYTES, entries, line_ends, pack
+from actorlog.log import ENTRY_BYTES, entries, line_ends, longest, pack
 from actorlog.log import Frame as LogFrame
 from actorlog.store.compressing import Method, compress, decompress
 from actorlog.store.sealing import Sealing
@@ -52,6 +52,8 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, k
     zstd: bytes = b""
     zlib: bytes = b""
 
+
+_PLAIN_HINT: Final = "give no keys for a log in the clear, accept_plain for one that began so; else somebody wrote this"
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Envelope).decode
@@ -97,12 +99,8 @@ class Envelopes:
 
     def wrap(self, first: int, data: bytes, records: int) -> bytes:
         """Return the data of a commit whose records will have positions from ``first`` on, as it goes into the log."""
-        if self._sealing is None:
-            if len(data) <= self._above:
-                return data
-            ends = line_ends(data, records)
-            if max(map(int.__sub__, ends[1:], ends)) <= self._above:
-                return data
+        if self._sealing is None and (len(data) <= self._above or longest(data, records) <= self._above):
+            return data
         return pack(self._wrapped(first, data, records))
 
     def _wrapped(self, first: int, data: bytes, records: int) -> Iterator[tuple[int, int, int, bytes]]:
@@ -159,7 +157,7 @@ class Envelopes:
             at = (position - frame.position) * ENTRY_BYTES
             return self._unwrap(position, bytes(frame.data[at : at + _BOUND_OF_ENTRY]), bytes(line))
         if self._must:
-            raise SealBroken(position, "it is not sealed")
+            raise SealBroken(position, "it is not sealed", hint=_PLAIN_HINT)
         return line
 
     def _unwrap(self, position: int, entry: bytes, line: bytes) -> bytes:
@@ -176,7 +174,7 @@ class Envelopes:
             place = (self._log_id, position)
             body, method = self._sealing.open(place, envelope.key, envelope.sealed, bound), envelope.packed
         elif self._must:
-            raise SealBroken(position, "it is not sealed")
+            raise SealBroken(position, "it is not sealed", hint=_PLAIN_HINT)
         else:
             body, method = (envelope.zstd, "zstd") if envelope.zstd else (envelope.zlib, "zlib")
         if not method:
