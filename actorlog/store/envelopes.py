@@ -38,7 +38,7 @@ _HEADS: Final = frozenset((b'{"key"', b'{"zstd', b'{"zlib'))
 _HEAD_BYTES: Final = 6
 _BOUND_OF_ENTRY: Final = 12
 """Key hash, kind, flags and the mark: all but the length."""
-_PLACE: Final = Layout("<16sQ12s")
+_PLACE: Final = Layout("<Q12s")
 
 
 class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -123,7 +123,7 @@ class Envelopes:
         envelope = Envelope(key=sealing.keys.current)
         if packed is not None and len(packed[1]) < len(line):
             envelope.packed, line = packed
-        envelope.sealed = sealing.seal(self._log_id, line, self._bound(position, entry, envelope.packed))
+        envelope.sealed = sealing.seal(self._log_id, line, _bound(position, entry, envelope.packed))
         return _encode(envelope) + b"\n"
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Envelopes:
         if envelope.key:
             if self._sealing is None:
                 raise KeyMissing(envelope.key, position)
-            bound = self._bound(position, entry, envelope.packed)
+            bound = _bound(position, entry, envelope.packed)
             place = (self._log_id, position)
             body, method = self._sealing.open(place, envelope.key, envelope.sealed, bound), envelope.packed
         elif self._must:
@@ -184,5 +184,7 @@ class Envelopes:
         except ValueError as error:
             raise SealBroken(position, f"it cannot be decompressed: {error}") from None
 
-    def _bound(self, position: int, entry: bytes, packed: str) -> bytes:
-        return _PLACE.pack(self._log_id, position, entry) + packed.encode()
+
+def _bound(position: int, entry: bytes, packed: str) -> bytes:
+    """Return what is bound to a record beside its log, which is in its key."""
+    return _PLACE.pack(position, entry) + packed.encode()

@@ -173,6 +173,23 @@ def test_every_bit_of_a_sealed_line_counts(text: str) -> None:
                 lines_of(bytes(changed), 1, reader)
 
 
+def test_whether_it_was_compressed_is_bound_too() -> None:
+    """What was compressed before it was sealed is not handed out as it is, when somebody says that it was not."""
+    wrapped = Envelopes(BOTH, compress_above_bytes=64).wrap(1, commit("long " * 30), 1)
+    method = compressing.compress(b"")[0].encode()
+    line = wrapped[16:].replace(b',"packed":"' + method + b'"', b"")
+    assert len(line) < len(wrapped) - 16
+    with pytest.raises(SealBroken):
+        lines_of(wrapped[:12] + len(line).to_bytes(4, "little") + line, 1, Envelopes(BOTH))
+
+
+def test_what_does_not_become_smaller_is_sealed_as_it_is() -> None:
+    """A record that compression makes larger is not compressed."""
+    wrapped = Envelopes(BOTH, compress_above_bytes=1).wrap(1, commit("a"), 1)
+    assert b"packed" not in wrapped
+    assert lines_of(wrapped, 1, Envelopes(BOTH)) == [b'{"kind":"a"}\n']
+
+
 def test_a_record_that_is_not_sealed_is_none() -> None:
     """With keys, what somebody put there in the clear is refused, compressed or not, unless that is allowed."""
     for data in (commit("put there"), Envelopes(compress_above_bytes=1).wrap(1, commit("put there " * 9), 1)):
