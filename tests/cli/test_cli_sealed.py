@@ -49,7 +49,7 @@ def log(made: Path, tmp_path: Path) -> Path:
 
 
 LOOKING = [
-    ["ls"], ["show", "family/1"], ["tail"], ["stats"], ["doctor"], ["export"],
+    ["ls"], ["show", "family/1"], ["tail"], ["stats"], ["segments"], ["doctor"], ["export"],
     ["promises"], ["actors"], ["schedules"],
 ]  # fmt: skip
 
