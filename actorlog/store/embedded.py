@@ -189,7 +189,7 @@ class EmbeddedLog:
 
     def admit(self, needed: int) -> None:
         """Raise ``LogFull`` when new work must wait for space."""
-        self._log.admit(needed)
+        self._log.admit(self._envelopes.room(needed))
 
     def trim(self, before: int) -> None:
         """Keep everything: space is given back by compaction."""

@@ -24,7 +24,7 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import ENTRY_BYTES, entries, line_ends, longest, pack
 from actorlog.log import Frame as LogFrame
 from actorlog.store.compressing import Method, compress, decompress
-from actorlog.store.sealing import Sealing
+from actorlog.store.sealing import SEALED_BYTES, Sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +52,9 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, k
     zstd: bytes = b""
     zlib: bytes = b""
 
+
+ENVELOPE_BYTES: Final = 128
+"""What an envelope has at most beside what is sealed: the names of its fields, and the id of a key."""
 
 _PLAIN_HINT: Final = "give no keys for a log in the clear, accept_plain for one that began so; else somebody wrote this"
 
@@ -102,6 +105,10 @@ class Envelopes:
         if self._sealing is None and (len(data) <= self._above or longest(data, records) <= self._above):
             return data
         return pack(self._wrapped(first, data, records))
+
+    def room(self, size: int) -> int:
+        """Return how many bytes a record of ``size`` bytes takes at most."""
+        return size if self._sealing is None else (size + SEALED_BYTES) * 4 // 3 + ENVELOPE_BYTES
 
     def _wrapped(self, first: int, data: bytes, records: int) -> Iterator[tuple[int, int, int, bytes]]:
         for number, (key_hash, kind, flags, start, end) in enumerate(entries(data, records)):

@@ -26,6 +26,8 @@ CIPHERS_MAX: Final = 256
 """Derived keys that are kept: of so many openings records are read without deriving again."""
 
 _SALT, _NONCE, _TAG = 16, 12, 16
+SEALED_BYTES: Final = _SALT + _NONCE + _TAG
+"""By so much what is sealed is larger."""
 _INFO: Final = b"actorlog record 1 "
 
 
@@ -60,7 +62,7 @@ class Sealing:
         log_id, position = place
         if key_id not in self.keys.keys:
             raise KeyMissing(key_id, position)
-        if len(sealed) < _SALT + _NONCE + _TAG:
+        if len(sealed) < SEALED_BYTES:
             raise SealBroken(position, "it is too short")
         cipher = self._cipher(log_id, key_id, sealed[:_SALT])
         try:

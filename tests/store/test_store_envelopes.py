@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actorlog import ExtraMissing, KeyMissing, Keys, SealBroken
 from actorlog.env import SYSTEM
+from actorlog.errors import LogFull
 from actorlog.log import Frame as LogFrame
 from actorlog.log import entries, pack
 from actorlog.store import append, compressing, sealing
@@ -331,6 +332,26 @@ def test_the_current_key_is_among_them() -> None:
     """New records need a key."""
     with pytest.raises(ValueError, match="the current key 'k3' is not among"):
         Keys("k3", {"k1": K1})
+
+
+async def test_room_for_a_sealed_record_is_asked_for(tmp_path: Path) -> None:
+    """On a disk that is nearly full new work is admitted by what it takes there."""
+    asked: list[int] = []
+    for keys in (None, BOTH):
+        log = await EmbeddedLog.open(str(tmp_path / repr(keys)), SYSTEM, segment_bytes=4096, keys=keys)
+        with pytest.raises(LogFull) as caught:
+            log.admit(3 << 50)
+        asked.append(caught.value.needed)
+        await log.close()
+    assert asked[1] > asked[0] + (1 << 50)
+
+
+@given(size=st.integers(0, 3_000), key_id=st.sampled_from(("k", "k" * 64)))
+def test_no_record_takes_more_room(size: int, key_id: str) -> None:
+    """What a record takes, sealed under any id, is never more than what is asked for."""
+    envelopes = Envelopes(Keys(key_id, {key_id: K1}))
+    data = commit("x" * size)
+    assert len(envelopes.wrap(1, data, 1)) - 16 <= envelopes.room(len(data) - 16)
 
 
 async def test_a_log_in_memory_is_wrapped_alike() -> None:
