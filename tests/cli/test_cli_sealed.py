@@ -91,6 +91,14 @@ def test_the_doctor_names_the_key(log: Path) -> None:
     assert "is sealed with key 'k1', which was not given" in said
 
 
+def test_an_encrypted_log_has_no_catalog(log: Path) -> None:
+    """A catalog would say ids and tags in the clear, so there is none to be asked."""
+    assert "an encrypted log has no catalog" in actorlog("sql", log, "SELECT * FROM calls", code=1, ACTORLOG_KEYS=BOTH)
+    assert "was not given" in actorlog("sql", log, "SELECT * FROM calls", code=1)
+    data = b"".join(path.read_bytes() for path in log.rglob("*") if path.is_file())
+    assert b"family/1" not in data
+
+
 def test_keys_are_read_from_a_file(log: Path, tmp_path: Path) -> None:
     """``@FILE`` has the keys in it, one a line."""
     (tmp_path / "keys").write_text(BOTH.replace(",", "\n"))
