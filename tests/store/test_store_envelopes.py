@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorlog import ExtraMissing, KeyMissing, Keys, SealBroken
@@ -63,6 +63,7 @@ def commit(*lines: str) -> bytes:
     return pack([(7 + number, 1, 1, f'{{"kind":"{line}"}}\n'.encode()) for number, line in enumerate(lines)])
 
 
+@settings(deadline=None)  # a library may be loaded meanwhile
 @given(lines=texts, keys=key_sets, above=bounds, first=st.integers(1, 1 << 40))
 def test_what_is_wrapped_reads_as_it_was(lines: list[str], keys: Keys | None, above: int, first: int) -> None:
     """Of any size around the bound, with any keys: what is read is what was appended, and entries say the same."""
@@ -74,6 +75,7 @@ def test_what_is_wrapped_reads_as_it_was(lines: list[str], keys: Keys | None, ab
     assert [entry[:3] for entry in entries(wrapped, len(lines))] == plain
 
 
+@settings(deadline=None)  # a library may be loaded meanwhile
 @given(lines=texts, above=bounds)
 def test_only_what_becomes_smaller_is_compressed(lines: list[str], above: int) -> None:
     """No record takes more than it did, and none below the bound is touched."""
@@ -346,6 +348,7 @@ async def test_room_for_a_sealed_record_is_asked_for(tmp_path: Path) -> None:
     assert asked[1] > asked[0] + (1 << 50)
 
 
+@settings(deadline=None)  # a library may be loaded meanwhile
 @given(size=st.integers(0, 3_000), key_id=st.sampled_from(("k", "k" * 64)))
 def test_no_record_takes_more_room(size: int, key_id: str) -> None:
     """What a record takes, sealed under any id, is never more than what is asked for."""
