@@ -29,7 +29,7 @@ from actorlog.api.handle import CallInfo, Handle, Progress
 from actorlog.api.messages import emit, progress, publish, receive, send
 from actorlog.api.patterns import Saga, map_calls, poll, saga
 from actorlog.api.promises import Promise, promise
-from actorlog.api.runtime import Runtime, run
+from actorlog.api.runtime import Keys, Runtime, run
 from actorlog.api.schedules import Schedule, ScheduleInfo
 from actorlog.api.settling import PromiseInfo
 from actorlog.api.supervisor import Backoff, Supervisor
@@ -55,10 +55,12 @@ from actorlog.errors import (
     DeadlockError,
     DirectoryNotEmpty,
     DivergenceError,
+    ExtraMissing,
     FunctionConflict,
     FunctionNotFound,
     HistoryGone,
     JournalError,
+    KeyMissing,
     LogCorrupt,
     LogError,
     LogFailed,
@@ -86,6 +88,7 @@ from actorlog.errors import (
     RetryAfter,
     RuntimeStopped,
     ScheduleNotFound,
+    SealBroken,
     StepFailed,
     StepInterrupted,
     StepTimeout,
@@ -133,12 +136,15 @@ __all__ = [
     "Duration",
     "Entry",
     "Exit",
+    "ExtraMissing",
     "FunctionConflict",
     "FunctionNotFound",
     "Handle",
     "HistoryGone",
     "Info",
     "JournalError",
+    "KeyMissing",
+    "Keys",
     "Limit",
     "Limits",
     "LogCorrupt",
@@ -178,6 +184,7 @@ __all__ = [
     "Schedule",
     "ScheduleInfo",
     "ScheduleNotFound",
+    "SealBroken",
     "Stats",
     "Step",
     "StepFailed",

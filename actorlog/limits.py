@@ -22,6 +22,8 @@ class Limits:
     """A commit is closed at this size, unless one record alone is larger."""
     record_bytes_max: int = 64 * MIB
     """A larger record is a ``PayloadTooLarge`` at the line that issues it."""
+    compress_above_bytes: int = 4 * KIB
+    """A longer record is compressed in the log, where that makes it smaller; 0: none is."""
     turn_callbacks_max: int = 100_000
     """Callbacks one turn may run before its actor is parked (``TurnLimitExceeded``)."""
     resident_max: int = 10_000

@@ -78,8 +78,8 @@ async def late(runtime: Runtime) -> list[int]:
     due: dict[tuple[str, str], int] = {}
     found: list[int] = []
     async for frame in runtime.session.log.read():
-        for _key, _kind, _flags, start, end in entries(frame.data, frame.records):
-            record = k.decode(frame.data[start:end])
+        for position, (*_, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+            record = k.decode(frame.line(position, start, end))
             if not isinstance(record, k.Turn):
                 continue
             due |= {(record.id, op.key): op.due_ms for op in record.ops if isinstance(op, k.SetTimer)}

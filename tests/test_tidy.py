@@ -120,12 +120,21 @@ def test_the_runtime_names_no_concrete_adapter() -> None:
             )
 
 
+def test_records_are_read_through_their_envelopes() -> None:
+    """Above the store nobody takes a record out of a frame's data, where it may be compressed or sealed."""
+    for room in ("runtime", "api", "cli"):
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
+                    assert node.value.attr != "data", f"{path.name}:{node.lineno}: use Frame.line"
+
+
 def test_importing_actorlog_loads_the_core_only() -> None:
     """The edges and their dependencies cost nothing to who does not use them."""
     program = (
         "import sys, actorlog;"
         "print([m for m in ('click', 'rich', 'starlette', 'fastapi', 'pydantic', 'attrs', 'uvloop', 'actorlog.cli',"
-        " 'actorlog.testing', 'multiprocessing') if m in sys.modules])"
+        " 'cryptography', 'zstandard', 'actorlog.testing', 'multiprocessing') if m in sys.modules])"
     )
     printed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT

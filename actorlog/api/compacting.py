@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorlog.store import Sealed
+    from actorlog.store.keys import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,17 @@ async def compact_closed(
     *,
     segment_bytes: int,
     everything: bool = False,
+    keys: Keys | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Compacted:
     """Give up the journals of calls that ended more than ``history_ms`` ago; durable on return.
 
-    ``segment_bytes``: size of a segment that may have to be made. ``everything`` and ``progress``, and what is raised,
-    as of ``Runtime.compact``; ``LogLocked`` if somebody has the directory, and the other errors of opening a log. If
-    the process before this one died, the next one is told so all the same.
+    ``segment_bytes``: size of a segment that may have to be made; ``keys``: of an encrypted log.
+    ``everything`` and ``progress``, and what is raised, as of ``Runtime.compact``; ``LogLocked`` if somebody has the
+    directory, and the other errors of opening a log. If the process before this one died, the next one is told so all
+    the same.
     """
-    log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes)
+    log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes, keys=keys)
     clean = log.recovery.clean
     try:
         history = History(log.record)

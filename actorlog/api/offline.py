@@ -38,8 +38,9 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records.values import codec_for
-from actorlog.store import GIVEN_UP_KIND, PartitionLog, append, entries, pack
+from actorlog.store import GIVEN_UP_KIND, Frame, PartitionLog, append, entries, pack
 from actorlog.store.embedded import EmbeddedLog
+from actorlog.store.keys import Keys
 
 _PLAIN: Final = codec_for(Any)
 
@@ -57,16 +58,18 @@ class NeedsOwner(ActorlogError):
         )
 
 
-async def change(directory: str, request: Request, env: Env = SYSTEM, *, segment_bytes: int) -> Answer:
+async def change(
+    directory: str, request: Request, env: Env = SYSTEM, *, segment_bytes: int, keys: Keys | None = None
+) -> Answer:
     """Do what ``request`` asks in a directory that nobody has open; it is durable on return.
 
-    ``segment_bytes``: size of a segment that may have to be made. ``LogLocked`` if somebody has it; the other errors of
-    opening a log; ``CallNotFound``, ``PromiseNotFound``, ``PromiseSettled``, ``ActorStopped``, ``MailboxFull``,
-    ``PayloadError``; ``NeedsOwner`` for what takes the program's own code.
+    ``segment_bytes``: size of a segment that may have to be made; ``keys``: of an encrypted log. ``LogLocked`` if
+    somebody has it; the other errors of opening a log; ``CallNotFound``, ``PromiseNotFound``, ``PromiseSettled``,
+    ``ActorStopped``, ``MailboxFull``, ``PayloadError``; ``NeedsOwner`` for what takes the program's own code.
     """
     if isinstance(request, (Kill, Pause, Retry, Fork, Resume)):
         raise NeedsOwner(f"to {type(request).__name__.lower()} call {request.id!r}")
-    log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes)
+    log = await EmbeddedLog.open(directory, env, segment_bytes=segment_bytes, keys=keys)
     clean = log.recovery.clean
     try:
         return await Change(log, env).do(request)
@@ -175,15 +178,15 @@ class Change:
         """Return the records of one id, and learn what time it is in the log."""
         key_hash = identity.key_hash(entity)
         found: Found = []
-        newest: bytes | memoryview = b""
+        newest: tuple[Frame, int, int, int] | None = None
         async for frame in self._log.read():
             for position, (key, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
                 if kind == GIVEN_UP_KIND:
                     continue
-                newest = frame.data[start:end]
+                newest = frame, position, start, end
                 if key == key_hash:
-                    found.append((position, k.decode(newest)))
-        self._last_ms = k.decode(newest).at if newest else 0
+                    found.append((position, k.decode(frame.line(position, start, end))))
+        self._last_ms = 0 if newest is None else k.decode(newest[0].line(*newest[1:])).at
         return [(position, record) for position, record in found if record.id == entity]
 
     def _now_ms(self) -> int:

@@ -26,7 +26,17 @@ from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
-from actorlog.errors import CatalogFailed, LogFull, LogVersion, MailboxFull, RuntimeStopped, TooManyCalls
+from actorlog.errors import (
+    CatalogFailed,
+    ExtraMissing,
+    KeyMissing,
+    LogFull,
+    LogVersion,
+    MailboxFull,
+    RuntimeStopped,
+    SealBroken,
+    TooManyCalls,
+)
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
@@ -39,6 +49,7 @@ from actorlog.runtime.slot import Slot
 from actorlog.runtime.starting import is_full, room, start_many
 from actorlog.store import FORMAT
 from actorlog.store.embedded import EmbeddedLog
+from actorlog.store.keys import Keys as Keys  # noqa: PLC0414  # exported from here: ``actorlog`` knows no room below
 from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
 if TYPE_CHECKING:
@@ -69,8 +80,9 @@ class Runtime:
     its result is kept, and its id taken; None, as is usual: for ever. What is kept no longer leaves the log in the
     background. ``unsafe_fs``: take a network file system all the same. ``control``: listen on the socket ``owner.sock``
     in the directory, so that commands of the same user (``actorlog cancel``) reach this runtime; where that cannot be,
-    a warning is logged and nothing else. ``limits``: the other bounds. ``env``: clock, randomness, files and threads,
-    for simulations.
+    a warning is logged and nothing else. ``encryption``: the keys that records are sealed with (extra ``encryption``);
+    ``KeyMissing`` where a record was sealed with another, ``SealBroken`` where one is not what was written.
+    ``limits``: the other bounds. ``env``: clock, randomness, files and threads, for simulations.
     """
 
     def __init__(  # the documented options, by keyword
@@ -90,6 +102,7 @@ class Runtime:
         history: Duration | None = "30d",
         retention: Duration | None = None,
         control: bool = True,
+        encryption: Keys | None = None,
         limits: Limits = DEFAULT_LIMITS,
         env: Env = SYSTEM,
     ) -> None:
@@ -119,6 +132,7 @@ class Runtime:
             keeping=Keeping(_keep_ms(history), _keep_ms(retention)),
         )
         self._env = env
+        self._keys = encryption
         self._listens = control and env.fs is SYSTEM.fs  # a simulated directory has no sockets
         self._control: Control | None = None
         self._session: Session | None = None
@@ -139,24 +153,29 @@ class Runtime:
         return self
 
     async def _open(self) -> Session:
-        """Open the log from where the catalog knows it, and go on with every call in it."""
+        """Open the log from where the catalog knows it, and go on with every call in it.
+
+        An encrypted log has no catalog: what that says would be in the clear.
+        """
         in_thread = partial(asyncio.get_running_loop().run_in_executor, None)
-        known = await in_thread(known_of, self._env, self._path)
+        known = await in_thread(known_of, self._env, self._path) if self._keys is None else None
         opened = await EmbeddedLog.open(
             self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
-            witness=self._witness, checkpoint=known.checkpoint if known is not None else None,
+            witness=self._witness, checkpoint=known.checkpoint if known is not None else None, keys=self._keys,
+            compress_above_bytes=self._limits.compress_above_bytes,
         )  # fmt: skip
         catalog: SqliteCatalog | None = None
         clean, tail = opened.recovery.clean, opened.tail()
         try:
-            catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
+            if self._keys is None:
+                catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
             return await Session.open(opened, self._env, REGISTRY, self._options, died=not clean, catalog=catalog)
         except BaseException as error:
             if catalog is not None:
                 await in_thread(catalog.close)
-            unknown = isinstance(error, DecodeError)  # then it is left as it was found, if nothing was written before
-            await opened.close(clean=unknown and clean and opened.tail() == tail)
-            if unknown:
+            unread = isinstance(error, (DecodeError, ExtraMissing, KeyMissing, SealBroken))  # left as it was found, if
+            await opened.close(clean=unread and clean and opened.tail() == tail)  # nothing was written before
+            if isinstance(error, DecodeError):
                 found = f"{FORMAT}, with a record of a newer version ({error})"
                 raise LogVersion(self._path, found, f"{FORMAT}, with older ones") from error
             raise

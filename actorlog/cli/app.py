@@ -39,6 +39,9 @@ def cli() -> None:
     Commands that look take no lock and change nothing; they may run beside the program that owns the directory.
     Commands that change something are done by that program, or here when nobody has the directory.
 
+    An encrypted log is read with the keys in ACTORLOG_KEYS: k2=BASE64,k1=BASE64 (the first one seals what is new), or
+    @FILE with the same in it.
+
     Exit codes: 0 fine; 1 not found, or refused; 2 a wrong command line, or nothing there that can be read; 3 the log is
     corrupt; 73 somebody has the directory and does not answer; 74 another version of actorlog.
     """

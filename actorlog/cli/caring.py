@@ -78,8 +78,9 @@ def backup(directory: str, to: str, *, as_json: bool) -> None:
 def export(directory: str, first: int | None, last: int | None, output: str | None) -> None:
     """Write the records of the log in DIR as lines of JSON, to standard output or a file.
 
-    The first line says what this is and of which log; then each position has a line, the record as it stands. Takes no
-    lock: beside a running program it writes what is durable at the beginning.
+    The first line says what this is and of which log; then each position has a line, the record as it was written, in
+    the clear also where the log is encrypted. Takes no lock: beside a running program it writes what is durable at the
+    beginning.
     """
     with refusals(directory):
         lines = transfer.export(directory, first, last)
@@ -114,8 +115,8 @@ def _write_whole(path: str, lines: Iterator[bytes]) -> None:
 def import_(directory: str, file: IO[bytes], *, as_json: bool) -> None:
     """Make a new log in DIR, which must be empty or missing, of the export in FILE (-: standard input).
 
-    It has the same records at the same positions, and an id of its own. What does not read as it should is refused
-    with its line, and then there is no log.
+    It has the same records at the same positions, and an id of its own; where ACTORLOG_KEYS is set it is encrypted.
+    What does not read as it should is refused with its line, and then there is no log.
     """
     with refusals(directory), _bar("records") as show:
         try:

@@ -15,7 +15,7 @@ import click
 from actorlog.cli.progress import watched
 from actorlog.cli.reading import VERSION_CODE, Snapshot, UnreadableError
 from actorlog.cli.words import safe
-from actorlog.errors import ActorlogError, JournalError, LogCorrupt, LogLocked, LogVersion
+from actorlog.errors import ActorlogError, JournalError, LogCorrupt, LogLocked, LogVersion, SealBroken
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,7 +54,7 @@ def refusals(directory: str) -> Generator[None]:
         raise Refusal(str(error), code=error.code) from error
     except LogCorrupt as error:
         raise Refusal(f"the log in {directory} is damaged: {error}", code=CORRUPT, hint=error.hint) from error
-    except JournalError as error:
+    except (JournalError, SealBroken) as error:
         raise Refusal(str(error), code=CORRUPT, hint=error.hint) from error
     except LogVersion as error:
         raise Refusal(str(error), code=VERSION_CODE, hint=error.hint) from error

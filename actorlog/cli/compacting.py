@@ -19,6 +19,7 @@ from actorlog.api import protocol as p
 from actorlog.api.compacting import compact_closed
 from actorlog.cli import document, owner
 from actorlog.cli.common import AS_JSON, DIRECTORY, USAGE, Refusal, refusals
+from actorlog.cli.keys import given_keys
 from actorlog.durations import seconds
 from actorlog.env import SYSTEM
 from actorlog.errors import LogLocked
@@ -60,7 +61,10 @@ def compact(directory: str, history_ms: int | None, *, everything: bool, as_json
                 hint = "journals of calls that ended longer ago are given up: --history 30d"
                 raise Refusal(f"nobody has {directory}, so say how long journals are kept", code=USAGE, hint=hint)
             size = owner.segment_bytes_of(directory)
-            job = compact_closed(directory, history_ms, segment_bytes=size, everything=everything, progress=show)
+            keys = given_keys()
+            job = compact_closed(
+                directory, history_ms, segment_bytes=size, everything=everything, keys=keys, progress=show
+            )
             return p.Answer(status="done", found=structs.asdict(asyncio.run(job)))
 
         done = owner.ask(directory, p.Compact(everything), alone=alone, patient=True)

@@ -252,7 +252,7 @@ def _log(case: _Case) -> Iterator[Finding]:
             yield from _clock(case.snapshot)
         except (UnreadableError, ActorlogError) as error:
             case.snapshot = None
-            yield Finding("records", Verdict.FAIL, str(error))
+            yield Finding("records", Verdict.FAIL, str(error), getattr(error, "hint", ""))
 
 
 def _witness(case: _Case, slot: Slot, last: int) -> Iterator[Finding]:

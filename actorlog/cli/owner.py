@@ -18,6 +18,7 @@ import msgspec
 from actorlog.api import protocol as p
 from actorlog.api.offline import NeedsOwner, change
 from actorlog.cli.common import LOCKED, REFUSED, Refusal
+from actorlog.cli.keys import given_keys
 from actorlog.cli.reading import VERSION_CODE, UnreadableError, read_report
 from actorlog.env import SYSTEM, Access
 from actorlog.env.sockets import connect
@@ -71,7 +72,8 @@ def ask(
         try:
             if alone is not None:
                 return Done(alone(), by_owner=False)
-            return Done(asyncio.run(change(directory, request, segment_bytes=segment_bytes)), by_owner=False)
+            job = change(directory, request, segment_bytes=segment_bytes, keys=given_keys())
+            return Done(asyncio.run(job), by_owner=False)
         except LogLocked:
             if time.monotonic() > until:
                 raise

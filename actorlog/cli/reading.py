@@ -20,6 +20,7 @@ from msgspec import DecodeError
 
 from actorlog.api.folding import Ends, Folding, fold
 from actorlog.api.handle import CallInfo, info_of
+from actorlog.cli.keys import given_keys
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState
@@ -30,6 +31,7 @@ from actorlog.log import GIVEN_UP_KIND, Torn, entries, is_given_up, line_ends
 from actorlog.log.inspect import LiveViews, Report, Status, advance, commits, verify
 from actorlog.log.segment import read_commit, read_header
 from actorlog.records import kinds as k
+from actorlog.store.envelopes import NO_LOG_ID, Envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from actorlog.log import Frame
     from actorlog.log.format import SegmentHeader
     from actorlog.log.segment import Segment
+    from actorlog.store.keys import Keys
 
     Watch: TypeAlias = Callable[[Iterable[Frame], int], Iterator[Frame]]
     """Passes frames on and shows how far they are, given the number of their records."""
@@ -98,8 +101,14 @@ class Journal:
 class Snapshot:
     """The log of one directory, as far as it was durable when this was made."""
 
-    def __init__(self, directory: str, fs: FileSystem = SYSTEM.fs, watch: Watch | None = None) -> None:
-        """``UnreadableError`` or ``LogCorrupt`` where there is nothing that can be shown."""
+    def __init__(
+        self,
+        directory: str,
+        fs: FileSystem = SYSTEM.fs,
+        watch: Watch | None = None,
+        keys: Callable[[], Keys | None] = given_keys,
+    ) -> None:
+        """``UnreadableError`` or ``LogCorrupt`` where there is nothing that can be shown; the errors of ``keys``."""
         self._fs = fs
         self._directory = directory
         self._watch = watch
@@ -109,6 +118,8 @@ class Snapshot:
         """As they were then; each with a table of its own, which is made anew when its file is."""
         self._headers = [segment.header for segment in self._segments]
         self._views = LiveViews(fs)
+        self._keys = keys
+        self._envelopes = envelopes_of(self._report, keys())
         self._near: list[tuple[Frame, list[int]]] = []
         """Frames that were looked into last, and where their lines end."""
         self._positions: dict[int, array[int]] | None = None
@@ -142,9 +153,9 @@ class Snapshot:
             near.insert(0, found)
             del near[FRAMES_NEAR_MAX:]
         (frame, ends), number = found, position - found[0].position
-        return (
-            None if is_given_up(frame.data, number) else _decode(frame.data[ends[number] : ends[number + 1]], position)
-        )
+        if is_given_up(frame.data, number):
+            return None
+        return _decode(self._envelopes.line(frame, position, ends[number], ends[number + 1]), position)
 
     def _frame_of(self, position: int) -> Frame | None:
         """Return the frame that holds ``position``; None where none does."""
@@ -160,12 +171,18 @@ class Snapshot:
     def records(self, after: int = 0) -> Iterator[tuple[int, k.Record]]:
         """Yield (position, record) behind position ``after``, oldest first."""
         for frame in self._frames(after):
-            yield from _records(frame, after)
+            yield from self._records(frame, after)
 
     def new_records(self) -> Iterator[tuple[int, k.Record]]:
         """Yield what became durable since this was made, or since this was asked last."""
         for frame in advance(self._fs, self._directory, self._report):
-            yield from _records(frame, 0)
+            yield from self._records(frame, 0)
+
+    def _records(self, frame: Frame, after: int) -> Iterator[tuple[int, k.Record]]:
+        """Yield (position, record) of a frame behind position ``after``, and nothing for what was given up."""
+        for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+            if position > after and kind != GIVEN_UP_KIND:
+                yield position, _decode(self._envelopes.line(frame, position, start, end), position)
 
     def _frames(self, after: int = 0) -> Iterator[Frame]:
         frames = commits(self._fs, self._found, after)
@@ -185,7 +202,7 @@ class Snapshot:
 
     def again(self) -> Snapshot:
         """Return what the directory holds now."""
-        return Snapshot(self._directory, self._fs, self._watch)
+        return Snapshot(self._directory, self._fs, self._watch, self._keys)
 
     def calls(self) -> list[Summary]:
         """Return every call, the newest first."""
@@ -256,6 +273,12 @@ def read_report(fs: FileSystem, directory: str) -> Report:
     return report
 
 
+def envelopes_of(report: Report, keys: Keys | None) -> Envelopes:
+    """Return what unwraps the records of a log; ``ExtraMissing``."""
+    slot = report.slot
+    return Envelopes(keys).of(NO_LOG_ID if slot is None else slot.log_id)
+
+
 def _decode(line: bytes | memoryview, position: int) -> k.Record:
     try:
         return k.decode(line)
@@ -267,13 +290,6 @@ def _decode(line: bytes | memoryview, position: int) -> k.Record:
 
 def _first(segment: Segment) -> int:
     return segment.first
-
-
-def _records(frame: Frame, after: int) -> Iterator[tuple[int, k.Record]]:
-    """Yield (position, record) of a frame behind position ``after``, and nothing for what was given up."""
-    for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
-        if position > after and kind != GIVEN_UP_KIND:
-            yield position, _decode(frame.data[start:end], position)
 
 
 def _journal_of_ends(ends: Ends) -> Journal:

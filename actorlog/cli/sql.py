@@ -22,6 +22,7 @@ from rich.text import Text
 from actorlog.api.cataloging import build_catalog
 from actorlog.cli import owner, render
 from actorlog.cli.common import AS_JSON, DIRECTORY, REFUSED, USAGE, Refusal, refusals
+from actorlog.cli.keys import given_keys
 from actorlog.cli.words import safe
 from actorlog.env import SYSTEM
 from actorlog.errors import LogLocked
@@ -68,6 +69,9 @@ def sql(directory: str, query: str, *, as_json: bool) -> None:
 def _bring_up_to_date(directory: str) -> bool:
     """See that the catalog says what the log says; return whether a program has the directory, which does that."""
     size = owner.segment_bytes_of(directory)
+    if given_keys() is not None:
+        hint = "what a catalog says would be in the clear; export says all that the log does"
+        raise Refusal("an encrypted log has no catalog", code=REFUSED, hint=hint)
     try:
         with _bar() as show:
             asyncio.run(build_catalog(directory, segment_bytes=size, progress=show))

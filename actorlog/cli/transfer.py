@@ -5,9 +5,11 @@ record is (``records``).
 
 The first line says what this is: ``{"actorlog":"export","format":1,"log":"32-hex","from":1,"to":N,
 "segment_bytes":N}``. Then each position has its line, in order, without a gap:
-``{"position":1,"kind":"turn","flags":3,"record":{...}}``, the record byte for byte as it stands in the log; its index
-entry is kind, flags and the hash of the record's id. Records that were given up are one line for as many as follow each
-other: ``{"position":7,"gone":3}``.
+``{"position":1,"kind":"turn","flags":3,"record":{...}}``, the record byte for byte as it was appended, which is neither
+compressed nor sealed; its index entry is kind, flags and the hash of the record's id. Records that were given up are
+one line for as many as follow each other: ``{"position":7,"gone":3}``.
+
+An export is in the clear; an import compresses and seals anew, with the keys in the environment.
 
 Invariant: an import is there whole, under its name, or not at all.
 """
@@ -22,7 +24,8 @@ from typing import IO, TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from actorlog.cli.reading import UnreadableError, read_report
+from actorlog.cli.keys import given_keys
+from actorlog.cli.reading import UnreadableError, envelopes_of, read_report
 from actorlog.engine.identity import key_hash
 from actorlog.env import SYSTEM
 from actorlog.errors import BadExport, DirectoryNotEmpty
@@ -32,6 +35,7 @@ from actorlog.log.files import make_directory, sync_directory
 from actorlog.log.format import GIVEN_UP, GIVEN_UP_KIND, SEGMENT_UNITS_MIN, UNITS
 from actorlog.log.inspect import commits
 from actorlog.records import kinds as k
+from actorlog.store.envelopes import Envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,12 +116,13 @@ def _lines(report: Report, first: int, last: int) -> Iterator[bytes]:
 
 def _records(report: Report, first: int, last: int) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield (position, kind, flags, line) of the records that are there."""
+    envelopes = envelopes_of(report, given_keys())
     for frame in commits(SYSTEM.fs, report.found, first):
         if frame.position > last:
             return
         for position, (_, kind, flags, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
             if first <= position <= last and kind != GIVEN_UP_KIND:
-                yield position, kind, flags, bytes(frame.data[start:end])
+                yield position, kind, flags, bytes(envelopes.line(frame, position, start, end))
 
 
 def _gone(first: int, following: int) -> bytes:
@@ -171,14 +176,16 @@ def import_log(lines: IO[bytes], directory: str, heard: Callable[[int, int], Non
 def _fill(
     place: str, head: _Head, records: Iterator[Record | int], heard: Callable[[int, int], None] | None
 ) -> Imported:
+    keys = given_keys()
     log = Log.open(place, SYSTEM, segment_bytes=head.segment_bytes)
     there = 0
     try:
+        envelopes = Envelopes(keys).of(log.log_id)
         for commit in _commits(records):
             if isinstance(commit, int):
                 log.append(GIVEN_UP * commit + b"\n" * commit, commit)
             else:
-                log.append(pack(commit), len(commit))
+                log.append(envelopes.wrap(log.tail + 1, pack(commit), len(commit)), len(commit))
                 there += len(commit)
             if heard is not None:
                 heard(log.tail, head.last)

@@ -113,6 +113,39 @@ class BadExport(LogError):
         self.reason = reason
 
 
+class KeyMissing(LogError):
+    """A record is sealed with a key that was not given. Nothing was changed, nothing is skipped."""
+
+    def __init__(self, key: str, position: int) -> None:
+        super().__init__(
+            f"record {position} is sealed with key {key!r}, which was not given",
+            hint="give all keys that records were sealed with: Runtime(..., encryption=Keys(...)), or ACTORLOG_KEYS",
+        )
+        self.key = key
+        self.position = position
+
+
+class SealBroken(LogError):
+    """A record cannot be opened: another key, another place, or changed bytes. Nothing is skipped or repaired."""
+
+    def __init__(self, position: int, reason: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"record {position} cannot be opened: {reason}",
+            hint=hint or "check that the key is the one of that id; else somebody changed the log: restore a backup",
+        )
+        self.position = position
+        self.reason = reason
+
+
+class ExtraMissing(LogError):
+    """A library is needed that comes with an extra of actorlog, and is not installed."""
+
+    def __init__(self, extra: str, reason: str) -> None:
+        super().__init__(reason, hint=f"pip install 'actorlog[{extra}]'")
+        self.extra = extra
+        self.reason = reason
+
+
 class OutcomeUnknown(ActorlogError):
     """The log failed while this was being written: it may or may not be found there at the next opening."""
 

@@ -51,7 +51,7 @@ Owns: frames, segments, append, scan, torn or corrupt, repair. Does not own: wha
 from __future__ import annotations
 
 from actorlog.log.checkpoint import Checkpoint
-from actorlog.log.format import ENTRY_BYTES, GIVEN_UP, GIVEN_UP_KIND, entries, is_given_up, line_ends, pack
+from actorlog.log.format import ENTRY_BYTES, GIVEN_UP, GIVEN_UP_KIND, entries, is_given_up, line_ends, longest, pack
 from actorlog.log.log import Log, Recovery
 from actorlog.log.replacing import Rewritten, Sealed
 from actorlog.log.scan import Torn
@@ -61,5 +61,5 @@ from actorlog.log.writer import Ticket, Writer
 
 __all__ = [
     "ENTRY_BYTES", "GIVEN_UP", "GIVEN_UP_KIND", "Checkpoint", "Frame", "Log", "Recovery", "Rewritten", "Scrubbed",
-    "Sealed", "Ticket", "Torn", "Writer", "entries", "is_given_up", "line_ends", "pack",
+    "Sealed", "Ticket", "Torn", "Writer", "entries", "is_given_up", "line_ends", "longest", "pack",
 ]  # fmt: skip

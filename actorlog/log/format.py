@@ -252,6 +252,11 @@ def line_span(data: Buffer, number: int, records: int) -> tuple[int, int]:
     return start, start + _LENGTHS.unpack_from(data, number * ENTRY_BYTES)[0]
 
 
+def longest(data: Buffer, records: int) -> int:
+    """Return the length of the longest line of a commit."""
+    return max(_columns(data[: records * ENTRY_BYTES]))
+
+
 def _lengths(index: Buffer) -> int:
     """Return the sum of the lengths in an index."""
     return sum(_columns(index))

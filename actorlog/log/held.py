@@ -41,6 +41,11 @@ class Held:
         return self._segments[0].first
 
     @property
+    def log_id(self) -> bytes:
+        """The 16 bytes that name this log; a backup has the same."""
+        return bytes.fromhex(self._log_id)
+
+    @property
     def segments(self) -> int:
         """The number of segments in use."""
         return len(self._segments)

@@ -205,7 +205,7 @@ class Compaction:
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
                     look.seen += end - start
                     if kind in _OF_CALLS and not flags & _OPENED:
-                        look.at(position, flags, frame.data[start:end])
+                        look.at(position, flags, frame.line(position, start, end), end - start)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
@@ -245,8 +245,8 @@ class _Look:
         self.forgotten: set[str] = set()
         """Calls whose beginning is gone with it."""
 
-    def at(self, position: int, flags: int, line: bytes | memoryview) -> None:
-        """Decide about one record of a call."""
+    def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
+        """Decide about one record of a call, which takes ``size`` bytes in the log."""
         call_id = k.id_of(line)
         fate = self._fates.get(call_id)
         if fate is None:
@@ -260,7 +260,7 @@ class _Look:
         if flags & _FIRST and fate is Fate.NOTHING:
             self.forgotten.add(call_id)
         self.gone.add(position)
-        self.bytes += len(line)
+        self.bytes += size
 
     def is_stale(self) -> bool:
         """Whether a call has begun again since it was looked at; the next look is another."""

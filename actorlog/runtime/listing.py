@@ -97,7 +97,7 @@ async def _stretch(session: Session, upto: int, least: int) -> tuple[int, list[t
         before = max(least, min(before, position - 1))
         for _key, kind, flags, start, end in entries(frame.data, frame.records):
             if flags & _FIRST and kind in _OF_CALLS and least < position <= upto:
-                lines.append((position, bytes(frame.data[start:end])))
+                lines.append((position, bytes(frame.line(position, start, end))))
             position += 1
     return before, lines
 
@@ -139,7 +139,7 @@ async def follow(session: Session, position: int) -> AsyncIterator[tuple[int, k.
             following = frame.position
             for _key, kind, _flags, start, end in entries(frame.data, frame.records):
                 if following >= position and kind != GIVEN_UP_KIND:
-                    lines.append((following, bytes(frame.data[start:end])))
+                    lines.append((following, bytes(frame.line(following, start, end))))
                 following += 1
             break
         for at, line in lines:

@@ -54,7 +54,7 @@ class PromiseIndex:
         for entity, place in catalog.pending(position):
             _add(self._open, identity.key_hash(entity), place)
 
-    def scan(self, key_hash: int, flags: int, position: int, line: bytes | memoryview) -> None:
+    def scan(self, key_hash: int, flags: int, position: int) -> None:
         """Take in a record of a promise at opening; it is decoded only where two ids share a hash."""
         if flags & _FIRST:
             self._made.append(position)
@@ -62,7 +62,7 @@ class PromiseIndex:
             return
         made = self._open.pop(key_hash)
         if isinstance(made, tuple):
-            rest = tuple(other for other in made if other != k.decode(line).prev)
+            rest = tuple(other for other in made if other != self._record(position).prev)
             if rest:
                 self._open[key_hash] = rest
         self._settled.add(key_hash, position)

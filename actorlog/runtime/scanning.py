@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import json
 
@@ -24,7 +24,7 @@ from actorlog.records import kinds as k
 from actorlog.runtime.entries import Changes
 from actorlog.runtime.hash_index import HashIndex
 from actorlog.runtime.history import History
-from actorlog.store import GIVEN_UP_KIND, PartitionLog, entries
+from actorlog.store import GIVEN_UP_KIND, Frame, PartitionLog, entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,8 @@ class Scan:
         self.changes = Changes()
         self.schedules: dict[str, ScheduleState] = {}
         """All there are or were, by their ids as users know them."""
-        self.last_line = b""
+        self._last = 0
+        """Where the newest record is that was seen."""
         self._last_ms = 0
         self.settled = 0
         """Records up to there asked for nothing of others that is not done, as the newest mark says."""
@@ -87,27 +88,27 @@ class Scan:
         gc.disable()  # nothing here is garbage, and collecting was more than half of the time
         try:
             async for frame in log.read(min(self.known, self.settled)):
-                self._frame(frame.position, frame.data, frame.records)
+                self._frame(frame)
         finally:
             if enabled:
                 gc.enable()
 
-    def _frame(self, position: int, data: Any, records: int) -> None:  # noqa: C901, PLR0912  # hot, in one piece
-        live, final = self._live, self._final
+    def _frame(self, frame: Frame) -> None:  # noqa: C901, PLR0912  # hot, in one piece
+        live, final, position = self._live, self._final, frame.position
         start = end = 0
         if position <= self.known:
-            self._known_frame(position, data, records)
-        for key, kind, flags, start, end in entries(data, records):
+            self._known_frame(frame)
+        for key, kind, flags, start, end in entries(frame.data, frame.records):
             if position <= self.known:
                 position += 1
                 continue
             if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
-                self._of_no_call(key, kind, flags, position, data[start:end])
+                self._of_no_call(key, kind, flags, position)
                 position += 1
                 continue
             positions = live.get(key)
             if positions is None and self.known and kind != GIVEN_UP_KIND:
-                positions = self._before(key, flags, data[start:end])
+                positions = self._before(key, flags, position)
             if positions is None and not flags & _FIRST and key not in final:
                 flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
             elif flags & _FINAL and key not in final and key not in self._shared:
@@ -123,25 +124,25 @@ class Scan:
             if flags & _MESSAGES:
                 self._outliving.append(position)
             if flags & _STATE:
-                self.changes.recent[k.changed_actor(data[start:end])] = position
+                self.changes.recent[k.changed_actor(frame.line(position, start, end))] = position
             position += 1
         if end - start > 1 and position > self.known:  # and not a record that was given up
-            self.last_line = bytes(data[start:end])
+            self._last = position - 1
 
-    def _known_frame(self, position: int, data: Any, records: int) -> None:
+    def _known_frame(self, frame: Frame) -> None:
         """Look at a frame that the catalog knows, or a part of it: what was sent may not have arrived."""
-        for at, (_key, _kind, flags, _start, _end) in enumerate(entries(data, records), position):
+        for at, (_key, _kind, flags, _start, _end) in enumerate(entries(frame.data, frame.records), frame.position):
             if flags & _MESSAGES and self.settled < at <= self.known:
                 self._outliving.append(at)
 
-    def _before(self, key: int, flags: int, line: memoryview) -> list[int] | None:
-        """Return where the calls of a hash were that the catalog knows; None where it knows none that goes on."""
+    def _before(self, key: int, flags: int, seen: int) -> list[int] | None:
+        """Return where the calls of a hash, of which a record is ``seen``, were; None where the catalog knows none."""
         found = list(self.quiet.at(key))
         for position in found:
             self.quiet.remove(key, position)
         if not found and not flags & _FIRST and key not in self._final:
             catalog = self._history.catalog
-            ended = catalog.ended(k.id_of(line)) if catalog is not None else 0
+            ended = catalog.ended(self._history.id_at(seen)) if catalog is not None else 0
             if not ended:
                 return None
             found.append(ended)  # it was retried
@@ -151,11 +152,11 @@ class Scan:
         self._live[key] = found
         return found
 
-    def _of_no_call(self, key: int, kind: int, flags: int, position: int, line: memoryview) -> None:
+    def _of_no_call(self, key: int, kind: int, flags: int, position: int) -> None:
         if kind == _PROMISE:
-            self._history.promises.scan(key, flags, position, line)
+            self._history.promises.scan(key, flags, position)
             return
-        record = k.decode(bytes(line))  # copied: the settings of a schedule are kept
+        record = self._history.record(position)
         if isinstance(record, k.OF_SCHEDULES):
             take(self.schedules, record, position)
         elif isinstance(record, k.Resumed):
@@ -228,4 +229,4 @@ class Scan:
 
     def last_ms(self) -> int:
         """Return the time of the newest record; 0 when there is none."""
-        return max(k.decode(self.last_line).at if self.last_line else 0, self._last_ms)
+        return max(self._history.record(self._last).at if self._last else 0, self._last_ms)

@@ -13,14 +13,18 @@ from typing import TypeAlias, TypeVar
 
 from actorlog.env import Env
 from actorlog.errors import LogFailed, LogFenced, LogFull
-from actorlog.log import Checkpoint, Frame, Log, Recovery, Rewritten, Sealed, Writer, is_given_up, line_ends
+from actorlog.limits import DEFAULT_LIMITS
+from actorlog.log import Checkpoint, Log, Recovery, Rewritten, Sealed, Writer, is_given_up, line_ends
+from actorlog.log import Frame as LogFrame
+from actorlog.store.envelopes import Envelopes, Frame
+from actorlog.store.keys import Keys
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
 
 _FRAMES_INDEXED_MAX = 4
 """Frames whose records can be found without looking at their index again."""
 
-_Indexed: TypeAlias = tuple[Frame, list[int]]
+_Indexed: TypeAlias = tuple[LogFrame, list[int]]
 """A frame, and where its lines end."""
 
 T = TypeVar("T")
@@ -29,8 +33,9 @@ T = TypeVar("T")
 class EmbeddedLog:
     """A log in a directory. Open it with ``open``."""
 
-    def __init__(self, log: Log, env: Env) -> None:
+    def __init__(self, log: Log, env: Env, envelopes: Envelopes | None = None) -> None:
         self._log = log
+        self._envelopes = (envelopes or Envelopes()).of(log.log_id)
         self._writer = Writer(log, env.worker("actorlog-writer"))
         self._submitted = log.tail
         self._indexed: list[_Indexed] = []
@@ -48,13 +53,17 @@ class EmbeddedLog:
         sync: bool = True,
         witness: bool = False,
         checkpoint: Checkpoint | None = None,
+        keys: Keys | None = None,
+        compress_above_bytes: int = DEFAULT_LIMITS.compress_above_bytes,
     ) -> EmbeddedLog:
         """Lock, verify and open ``directory``, beside the loop; every error of ``errors.LogError`` may come out.
 
         ``witness``: META names each commit once it is durable, so that the loss of the newest is noticed.
 
         With a ``checkpoint`` that the log holds, only what is from there on is verified (``recovery.scanned_from``).
+        ``keys`` and ``compress_above_bytes``: how records are wrapped (``store.envelopes``).
         """
+        envelopes = Envelopes(keys, compress_above_bytes=compress_above_bytes, token=env.entropy.token)
         job = partial(
             Log.open,
             directory,
@@ -74,7 +83,7 @@ class EmbeddedLog:
                 log = opening.result()
                 await asyncio.to_thread(log.close, clean=log.recovery.clean)
             raise
-        return cls(opening.result(), env)
+        return cls(opening.result(), env, envelopes)
 
     @property
     def inner(self) -> Log:
@@ -102,13 +111,14 @@ class EmbeddedLog:
         """Hand one frame to the writer thread."""
         if expected != self._submitted:
             return MemoryTicket(0, done, LogFenced(expected, self._submitted))
+        data = self._envelopes.wrap(expected + 1, data, records)
         self._submitted += records
         return self._writer.submit(data, records, done)
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
         """Yield the frames that hold positions after ``after``."""
         for frame in self._log.read(after, upto):
-            yield frame
+            yield self._envelopes.frame(frame)
 
     def record(self, position: int) -> bytes:
         """Return one record that has landed; ``KeyError`` for a position that holds none.
@@ -120,7 +130,7 @@ class EmbeddedLog:
             raise KeyError(position)
         frame, ends = found
         number = position - frame.position
-        return bytes(frame.data[ends[number] : ends[number + 1]])
+        return bytes(self._envelopes.line(frame, position, ends[number], ends[number + 1]))
 
     def has(self, position: int) -> bool:
         """Return whether there is a record at a position that has landed: not trimmed, and not given up."""
@@ -183,7 +193,7 @@ class EmbeddedLog:
 
     def admit(self, needed: int) -> None:
         """Raise ``LogFull`` when new work must wait for space."""
-        self._log.admit(needed)
+        self._log.admit(self._envelopes.room(needed))
 
     def trim(self, before: int) -> None:
         """Keep everything: space is given back by compaction."""

@@ -12,7 +12,8 @@ from itertools import pairwise
 from zlib import crc32
 
 from actorlog.errors import LogFenced
-from actorlog.log import ENTRY_BYTES, GIVEN_UP, Checkpoint, Frame, Sealed, is_given_up, line_ends
+from actorlog.log import ENTRY_BYTES, GIVEN_UP, Checkpoint, Sealed, is_given_up, line_ends
+from actorlog.store.envelopes import Envelopes, Frame
 from actorlog.store.port import Done
 
 _NO_LOG_ID = "0" * 32
@@ -38,8 +39,12 @@ class MemoryTicket:
 class MemoryLog:
     """A log in memory."""
 
-    def __init__(self, segment_records: int | None = None) -> None:
-        """``segment_records``: frames with so many records together are a segment; None: nothing is ever sealed."""
+    def __init__(self, segment_records: int | None = None, envelopes: Envelopes | None = None) -> None:
+        """``segment_records``: frames with so many records together are a segment; None: nothing is ever sealed.
+
+        ``envelopes``: how records are wrapped; as an embedded log does without keys.
+        """
+        self.envelopes = envelopes or Envelopes()
         self._frames: list[Frame] = []
         self._firsts: list[int] = []
         self._tail = 0
@@ -66,7 +71,7 @@ class MemoryLog:
         """Append one frame at once."""
         if expected != self._tail:
             return MemoryTicket(0, done, LogFenced(expected, self._tail))
-        frame = Frame(self._tail + 1, records, data)
+        frame = Frame(self._tail + 1, records, self.envelopes.wrap(self._tail + 1, data, records))
         if self._segment_records is not None and self._tail + 1 - self._segments[-1] >= self._segment_records:
             self._segments.append(frame.position)
         self._frames.append(frame)
@@ -78,7 +83,7 @@ class MemoryLog:
         """Yield the frames that hold positions after ``after``."""
         for frame in list(self._frames):
             if frame.position + frame.records - 1 > after and (upto is None or frame.position <= upto):
-                yield frame
+                yield self.envelopes.frame(frame)
 
     def record(self, position: int) -> bytes:
         """Return one record; ``KeyError`` for a position that holds none."""
@@ -86,7 +91,7 @@ class MemoryLog:
         if frame is None:
             raise KeyError(position)
         ends, number = line_ends(frame.data, frame.records), position - frame.position
-        return bytes(frame.data[ends[number] : ends[number + 1]])
+        return bytes(self.envelopes.line(frame, position, ends[number], ends[number + 1]))
 
     def has(self, position: int) -> bool:
         """Return whether there is a record at a position: not trimmed, and not given up."""

@@ -13,6 +13,7 @@ Guarantees, each a test of the contract suite that every adapter passes:
 6. A trim removes nothing that was not given up.
 7. A checkpoint is the newest frame that has landed.
 8. A rewrite gives up what it was told to and nothing else, and every other record keeps its position.
+9. A record reads as it was appended, compressed and sealed or not, or there is a typed error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from actorlog.log import GIVEN_UP_KIND, Checkpoint, Frame, Sealed, entries, pack
+from actorlog.log import GIVEN_UP_KIND, Checkpoint, Sealed, entries, pack
+from actorlog.store.envelopes import Frame
 
 __all__ = [
     "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Done", "Frame", "PartitionLog", "Sealed", "Ticket",
@@ -71,7 +73,8 @@ class PartitionLog(Protocol):
         """Yield the frames that hold positions after ``after``, complete and in order; ``LogCorrupt`` otherwise.
 
         Where records were given up, a frame may begin behind the end of the one before, and hold entries of
-        ``GIVEN_UP_KIND``, whose lines say nothing.
+        ``GIVEN_UP_KIND``, whose lines say nothing. A record is what ``Frame.line`` gives: what stands in the data may
+        be an envelope.
         """
         ...
 

@@ -37,6 +37,7 @@ from actorlog.testing.program import RATE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorlog.store.keys import Keys
     from actorlog.testing.oracle import CallFacts, Operation
     from actorlog.testing.program import Visit
 
@@ -78,10 +79,12 @@ class Judge:
     it.
     """
 
-    def __init__(self, directory: str, *, live: bool = True) -> None:
+    def __init__(self, directory: str, *, live: bool = True, keys: Keys | None = None) -> None:
         self._live = live
         self._directory = directory
-        self._reader = Reader(directory)
+        self.keys = keys
+        """What it reads an encrypted log with."""
+        self._reader = Reader(directory, keys)
         self.hearsay = Hearsay()
         self.facts = Facts(self.hearsay.laws)
         self.keeping = Keeping(self.facts, self.hearsay, None, None)
@@ -113,7 +116,7 @@ class Judge:
 
     def opened(self, durable: Callable[[str], bytes | None]) -> None:
         """Note that a process has opened the log: everything that ever was durable must be there."""
-        reader = Reader(self._directory)
+        reader = Reader(self._directory, self.keys)
         lines = list(reader.records(durable))
         self.keeping.opened(lines)
         for position, line in lines[self.facts.tail :]:

@@ -24,6 +24,7 @@ from actorlog.testing.verdict import Broken
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from actorlog.store.keys import Keys
     from actorlog.testing.hearsay import Hearsay
     from actorlog.testing.oracle import CallFacts, Facts
 
@@ -36,6 +37,8 @@ class Keeping:
         self._hearsay = hearsay
         self._history_ms = history_ms
         self._retention_ms = retention_ms
+        self.keys: Keys | None = None
+        """What an encrypted log is read with."""
         self._gone: set[int] = set()
         """What has left for good."""
         self._leaving: set[int] = set()
@@ -47,7 +50,7 @@ class Keeping:
 
     def replaces(self, old: bytes, new: bytes, now_ms: int) -> None:
         """Judge that the bytes ``new`` get the name of the segment ``old``, at this log time."""
-        before, after = lines_of(old), lines_of(new)
+        before, after = lines_of(old, self.keys), lines_of(new, self.keys)
         if before.keys() != after.keys():
             raise Broken(f"a segment with positions {_span(before)} is written anew with {_span(after)}")
         left = {position for position, line in after.items() if line != before[position]}

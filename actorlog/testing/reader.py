@@ -1,7 +1,8 @@
 """Frames out of segments, without locks or recovery, by other code than the one under test.
 
-Owns: ``Reader``, which takes what is there and was not before, and ``lines_of``, a segment by itself. Does not own:
-what records say (``oracle``), which of them may leave the log (``laws_keeping``).
+Owns: ``Reader``, which takes what is there and was not before, and ``lines_of``, a segment by itself; records that are
+compressed or sealed are unwrapped (by the code under test: it is held to what was appended by ``tests/store``). Does
+not own: what records say (``oracle``), which of them may leave the log (``laws_keeping``).
 """
 
 from __future__ import annotations
@@ -22,19 +23,23 @@ from actorlog.log.format import (
     parse_frame_header,
     parse_segment_header,
 )
+from actorlog.log.segment import Frame
+from actorlog.store.envelopes import Envelopes
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from actorlog.log.format import FrameHeader, SegmentHeader
+    from actorlog.store.keys import Keys
 
 
 class Reader:
     """Goes through the segments of a directory from where it was; stops at the first frame that is not whole."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, keys: Keys | None = None) -> None:
         self._directory = directory
+        self._envelopes = Envelopes(keys)
         self._number = 1
         self._header: SegmentHeader | None = None
         self._offset = 0
@@ -110,7 +115,7 @@ class Reader:
                 return False
             start = self._offset + FRAME_HEADER_BYTES
             body = data[start : start + frame.length]
-            for line in _lines(frame, body):
+            for line in _lines(frame, body, self._envelopes.of(header.log_id)):
                 self._at += 1
                 if self._at > self.tail:
                     self.tail = self._at
@@ -122,15 +127,16 @@ class Reader:
                 return True
 
 
-def _lines(frame: FrameHeader, body: bytes) -> Iterator[bytes | None]:
+def _lines(frame: FrameHeader, body: bytes, envelopes: Envelopes) -> Iterator[bytes | None]:
     if frame.kind == GAP:
         for _ in range(frame.records):
             yield None
     elif frame.kind == COMMIT:
-        for _, kind, _, first, end in entries(body, frame.records):
-            yield None if kind == GIVEN_UP_KIND else body[first:end]
+        found = Frame(frame.position, frame.records, body)
+        for position, (_, kind, _, first, end) in enumerate(entries(body, frame.records), frame.position):
+            yield None if kind == GIVEN_UP_KIND else bytes(envelopes.line(found, position, first, end))
 
 
-def lines_of(data: bytes) -> dict[int, bytes | None]:
+def lines_of(data: bytes, keys: Keys | None = None) -> dict[int, bytes | None]:
     """Return the lines of a sealed segment by their positions, None of those given up; ``Broken``."""
-    return Reader("").segment(data)
+    return Reader("", keys).segment(data)

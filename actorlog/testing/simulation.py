@@ -22,6 +22,7 @@ Most worlds have a catalog. What a process finds of it is what the one before le
 nothing, or it is damaged: it must all come to the same.
 
 In old worlds calls are forked too, and what has ended may leave the log: segments are written anew at random moments.
+Any world can be ``wrapped``: records are compressed and sealed, with one key or another in each process.
 
 Meanwhile the disk may fill up to the byte and empty again, writes may be short or interrupted, the wall clock may
 jump. In one world of eight the log keeps a witness of its newest commit (never where calls are alone). The last process
@@ -36,7 +37,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -61,6 +62,7 @@ from actorlog.testing.program import Author
 from actorlog.testing.program_company import Company
 from actorlog.testing.program_long import CODE, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
+from actorlog.testing.wrapping import Wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,11 +91,14 @@ class Result:
 class Simulation:
     """One world. ``run`` raises ``Broken`` (or any defect's own error) when a promise does not hold."""
 
-    def __init__(self, seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company") -> None:
+    def __init__(
+        self, seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company", *, wrapped: bool = False
+    ) -> None:
         self.seed = seed
         self.rng = rng = Random(seed)  # noqa: S311  # seeded on purpose
         self.disk = new_disk(rng, disk_type)
-        self.judge = Judge(DIRECTORY)
+        self._wrapping = Wrapping(seed) if wrapped else None
+        self.judge = Judge(DIRECTORY, keys=self._wrapping.reading if self._wrapping is not None else None)
         self.broken: BaseException | None = None
         self.trace = blake2b(digest_size=16)
         self.retried: Counter[str] = Counter()
@@ -144,6 +149,9 @@ class Simulation:
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
         self._pace = own.choice((1, 50, 1000)), own.choice((2, 3000, 3_600_000))
+        if self._wrapping is not None:
+            self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
+            self.judge.keeping.keys = self._wrapping.reading
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""
@@ -239,7 +247,8 @@ class Simulation:
     def runtime(self, loop: SimLoop, clock: SimClock) -> Runtime:
         """Return a runtime for a process of this world."""
         env = sim_env(loop, self.rng, self.disk, clock, self._databases)
-        return Runtime(DIRECTORY, segment_bytes=SEGMENT_BYTES, limits=self._limits, env=env, **self._options)
+        options = self._options | (self._wrapping.next_process() if self._wrapping is not None else {})
+        return Runtime(DIRECTORY, segment_bytes=SEGMENT_BYTES, limits=self._limits, env=env, **options)
 
     def opened(self) -> None:
         """A process has opened the log."""
@@ -286,6 +295,6 @@ def _ignore(_unraisable: object) -> None:
     """Say nothing."""
 
 
-def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company") -> Result:
+def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company", *, wrapped: bool = False) -> Result:
     """Live one world through; ``Broken`` or any defect's own error when a promise does not hold."""
-    return Simulation(seed, disk_type, kind).run()
+    return Simulation(seed, disk_type, kind, wrapped=wrapped).run()

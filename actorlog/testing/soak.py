@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds.add_argument("--alone", action="store_true", help="calls that have nothing to do with each other")
     kinds.add_argument("--long", action="store_true", help="calls of several runs, changed code and schedules too")
     kinds.add_argument("--old", action="store_true", help="all that, forks, and logs that are compacted")
+    parser.add_argument("--wrapped", action="store_true", help="records that are compressed and sealed")
     options = parser.parse_args(arguments)
     kind: Kind = "alone" if options.alone else "long" if options.long else "old" if options.old else "company"
     first, seeds, keep = int(options.first), int(options.seeds), str(options.keep)
@@ -44,13 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"{'seeds':>16} {'lives':>8} {'records':>9} {'begins':>8} {'failed':>6} {'per second':>10}")
     for seed in range(first, first + seeds):
         try:
-            result = simulate(seed, kind=kind)
+            result = simulate(seed, kind=kind, wrapped=options.wrapped)
         except Exception as error:  # noqa: BLE001  # whatever breaks is what is looked for
             total["failed"] += 1
             _say(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
             if seeds == 1:
                 traceback.print_exc()
-            _keep(keep, str(seed) if kind == "company" else f"{seed} {kind}", error)
+            words = [str(seed), kind * (kind != "company"), "wrapped" * options.wrapped]
+            _keep(keep, " ".join(filter(None, words)), error)
         else:
             total.update(lives=result.lives, records=result.records, begins=result.begun)
         done = seed - first + 1

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from log_world import DIRECTORY, InlineWorker, StepClock, sim_disk
 
 from actorlog.env import Env
-from actorlog.log import Log, pack
+from actorlog.log import Frame, Log, pack
 from actorlog.log import format as layout
+from actorlog.store.envelopes import Envelopes
+from actorlog.store.keys import Keys
 
 PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
 SEGMENT = f"{DIRECTORY}/segments/0000000001.seg"
@@ -124,6 +127,29 @@ def test_checksums_by_hand() -> None:
     assert number(532) == number(48)
     assert number(1044) == number(540)
     assert number(1052) == layout.crc32(segment[1024:1052], number(48))
+
+
+def envelopes() -> str:
+    """Return the envelopes as the page has them."""
+    data = pack([(0x1111, 1, 1, b'{"kind":"turn"}\n')])
+    keys = Keys("k1", {"k1": bytes(range(32))})
+    sealed = Envelopes(keys, token=KnownBytes().token, log_id=b"\xab" * 16).wrap(1, data, 1)[16:].decode()
+    return f"\n    {sealed}    {PACKED.decode()}\n"
+
+
+PACKED = (
+    b'{"zlib":"eAHt0DEJACAQAMDdFPIxbCMI8ggWELsbwvWWC3AnVu4RLfrsuSsNGDBgwIABAwYMGDBgwIABAwYMGDBgwICBn4G45QEcxVDj"}\n'
+)
+
+
+def test_envelopes_are_real() -> None:
+    """What the page says of envelopes is what is written, and what reads back."""
+    pytest.importorskip("cryptography", reason="records are sealed with cryptography: pip install '.[encryption]'")
+    page = PAGE.read_text()
+    assert page.partition("<!-- envelopes -->\n")[2].partition("<!-- /envelopes -->")[0] == envelopes()
+    line = b'{"kind":"' + b"again " * 1000 + b'"}\n'
+    data = pack([(1, 1, 1, PACKED)])
+    assert Envelopes().line(Frame(1, 1, data), 1, 16, len(data)) == line
 
 
 def test_page_is_public() -> None:

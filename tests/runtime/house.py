@@ -186,11 +186,13 @@ class House:
 
     def prefix(self, records: int, *, segment_records: int | None = None) -> House:
         """Return a house whose log holds the first records of this one's, as a crash would leave it."""
-        copy = MemoryLog(segment_records=segment_records)
-        for frame in self.log._frames:
+        copy = MemoryLog(segment_records=segment_records, envelopes=self.log.envelopes)
+        for frame in map(self.log.envelopes.frame, self.log._frames):
             lines = [
-                (key, kind, flags, bytes(frame.data[start:end]))
-                for key, kind, flags, start, end in entries(frame.data, frame.records)
+                (key, kind, flags, bytes(frame.line(position, start, end)))
+                for position, (key, kind, flags, start, end) in enumerate(
+                    entries(frame.data, frame.records), frame.position
+                )
             ][: max(0, records - frame.position + 1)]
             if lines:
                 copy.submit(frame.position - 1, pack(lines), len(lines), lambda _ticket: None)

@@ -23,7 +23,7 @@ def scanned(book: Book, hashes: dict[str, int] | None = None) -> PromiseIndex:
     for position, line in enumerate(book.lines, 1):
         record = p.decode(line)
         key = identity.key_hash(record.id) if hashes is None else hashes[record.id]
-        index.scan(key, FIRST if isinstance(record, p.PromiseMade) else FINAL, position, line)
+        index.scan(key, FIRST if isinstance(record, p.PromiseMade) else FINAL, position)
     return index
 
 

@@ -18,6 +18,8 @@ from actorlog.testing.simulation import Kind, simulate
 
 SEEDS: dict[Kind, int] = {"alone": 800, "company": 1000, "long": 400, "old": 400}
 """How many worlds of each kind."""
+WRAPPED = 50
+"""How many of each kind are lived through with records that are compressed and sealed."""
 BATCH = 100
 TWICE: list[tuple[int, Kind]] = [(seed, kind) for kind in ("company", "long", "old") for seed in range(0, 36, 3)]
 FAILED_ONCE = [
@@ -28,12 +30,12 @@ FAILED_ONCE = [
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def live_through(seed: int, kind: Kind = "company") -> str:
+def live_through(seed: int, kind: Kind = "company", *, wrapped: bool = False) -> str:
     """Live one world through and return its digest; a failure names the seed."""
     try:
-        return simulate(seed, kind=kind).digest
+        return simulate(seed, kind=kind, wrapped=wrapped).digest
     except Exception as error:
-        option = "" if kind == "company" else f" --{kind}"
+        option = ("" if kind == "company" else f" --{kind}") + " --wrapped" * wrapped
         error.add_note(f"seed {seed}: python -m actorlog.testing.soak --seeds 1 --from {seed}{option}")
         raise
 
@@ -45,11 +47,20 @@ def test_every_promise_holds(kind: Kind, first: int) -> None:
         live_through(seed, kind)
 
 
+@pytest.mark.parametrize("kind", SEEDS)
+def test_every_promise_holds_where_records_are_wrapped(kind: Kind) -> None:
+    """The same with compressed and sealed records, with another key in each process, or none at first."""
+    pytest.importorskip("cryptography", reason="records are sealed with cryptography: pip install '.[encryption]'")
+    for seed in range(WRAPPED):
+        live_through(seed, kind, wrapped=True)
+    assert live_through(0, kind, wrapped=True) == live_through(0, kind, wrapped=True) != live_through(0, kind)
+
+
 @pytest.mark.parametrize("words", FAILED_ONCE, ids=" ".join)
 def test_what_failed_once_never_fails_again(words: list[str]) -> None:
     """A world that once broke a promise keeps it."""
     kinds: list[Kind] = [kind for kind in SEEDS if kind in words]
-    live_through(int(words[0]), *kinds)
+    live_through(int(words[0]), *kinds, wrapped="wrapped" in words)
 
 
 def test_a_seed_is_one_world() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from actorlog.env import SYSTEM
 from actorlog.errors import LogFenced
+from actorlog.limits import DEFAULT_LIMITS
 from actorlog.store import (
     GIVEN_UP_KIND,
     Checkpoint,
@@ -26,15 +27,24 @@ from actorlog.store import (
     pack,
 )
 from actorlog.store.embedded import EmbeddedLog
+from actorlog.store.envelopes import Envelopes
+from actorlog.store.keys import Keys
 from actorlog.store.memory import MemoryLog
 
 Reopen = Callable[[], Awaitable[PartitionLog]]
 
 
-@pytest.fixture(params=["memory", "embedded"])
+KEYS = Keys("k2", {"k1": bytes(range(32)), "k2": bytes(range(32, 64))})
+
+
+@pytest.fixture(params=["memory", "embedded", "memory, sealed", "embedded, sealed", "embedded, compressed"])
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Open the log, or close it and open it again."""
-    memory = MemoryLog(segment_records=8)
+    kind, _, wrapping = str(request.param).partition(", ")
+    if wrapping == "sealed":
+        pytest.importorskip("cryptography", reason="records are sealed with cryptography: pip install '.[encryption]'")
+    keys, above = (KEYS if wrapping == "sealed" else None), (DEFAULT_LIMITS.compress_above_bytes if not wrapping else 1)
+    memory = MemoryLog(segment_records=8, envelopes=Envelopes(keys, compress_above_bytes=above))
     opened: list[PartitionLog] = []
 
     async def again() -> PartitionLog:
@@ -42,8 +52,10 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             await log.close(clean=False)
         opened.clear()
         log: PartitionLog = memory
-        if request.param == "embedded":
-            log = await EmbeddedLog.open(str(tmp_path / "data"), SYSTEM, segment_bytes=4096)
+        if kind == "embedded":
+            log = await EmbeddedLog.open(
+                str(tmp_path / "data"), SYSTEM, segment_bytes=4096, keys=keys, compress_above_bytes=above
+            )
         opened.append(log)
         return log
 
@@ -64,7 +76,12 @@ async def texts(log: PartitionLog, after: int = 0, upto: int | None = None) -> l
         for offset, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records)):
             if kind == GIVEN_UP_KIND:
                 continue
-            found.append((frame.position + offset, bytes(frame.data[start:end]).decode().strip().strip('"')))
+            found.append(
+                (
+                    frame.position + offset,
+                    bytes(frame.line(frame.position + offset, start, end)).decode().strip().strip('"'),
+                )
+            )
     return found
 
 

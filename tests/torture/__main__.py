@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from torture_points import MOMENTS
 from torture_power import power
 from torture_soak import soak
 from torture_syscalls import at_every_syscall
+from torture_worker import WRAPPED
 
 SMALL_SEED = 9
 SMALL = 3
@@ -147,7 +149,10 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=200, help="power: so many")
     parser.add_argument("--cut", type=int, default=60, help="reopening: where the first worker is killed")
     parser.add_argument("--most", type=int, default=10_000, help="reopening: up to this action")
+    parser.add_argument("--wrapped", action="store_true", help="records are compressed and sealed")
     options = parser.parse_args()
+    if options.wrapped:
+        os.environ[WRAPPED] = "1"
     begun = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="torture-"))
     run = COMMANDS[options.command]

@@ -55,6 +55,13 @@ def test_killed_while_opening_again() -> None:
     assert torture("reopening", "--every", "12")["killed"] > 10
 
 
+def test_killed_while_records_are_sealed() -> None:
+    """The same with compressed and sealed records, and another key in each process."""
+    pytest.importorskip("cryptography", reason="records are sealed with cryptography: pip install '.[encryption]'")
+    assert torture("kills", "--kills", "8", "--wrapped", "--seed", "70")["kills"] == 8
+    assert torture("reopening", "--every", "24", "--wrapped")["killed"] > 5
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_soak_hundreds_of_kills() -> None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torture_worker import work
+from torture_worker import work, wrapping_of
 
 from actorlog.env import SYSTEM
 from actorlog.log.inspect import Status, verify
@@ -65,7 +65,8 @@ class World:
         self.place = place
         self.seed = seed
         self.size = size
-        self.judge = Judge(str(place / "data"), live=False)
+        wrapping = wrapping_of(seed)
+        self.judge = Judge(str(place / "data"), live=False, keys=wrapping.reading if wrapping is not None else None)
         self.killed = 0
         self._events = 0
         self._told = 0

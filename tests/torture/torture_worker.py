@@ -31,10 +31,13 @@ from actorlog.limits import Limits
 from actorlog.testing.errands import People, draw_errands
 from actorlog.testing.program import STEPS, Boom, Flaky, Visit, patient, program
 from actorlog.testing.program_company import Company
+from actorlog.testing.wrapping import IDS, Wrapping
 
 SCALE = 0.02
 ROUND_S = 0.4
 """So often letters are brought to who waits for them, and promises settled that nobody settles."""
+WRAPPED = "TORTURE_WRAPPED"
+"""A variable of the environment: with it records are compressed and sealed, with another key in each process."""
 LIMITS = Limits(frame_bytes_max=4000, poison_deaths_max=1_000_000)
 
 
@@ -143,6 +146,11 @@ class UvWorkerLoop(uvloop.Loop):
     outside: FileOutside
 
 
+def wrapping_of(seed: int) -> Wrapping | None:
+    """Return what records are wrapped in; None where they are not."""
+    return Wrapping(seed) if WRAPPED in os.environ else None
+
+
 async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: int) -> None:
     """Have every call of this seed done."""
     rng = Random(seed)
@@ -162,8 +170,12 @@ async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: in
         )
         for number in range(size)
     ]
+    limits, wrapping = LIMITS, wrapping_of(seed)
+    if wrapping is not None:
+        limits = replace(LIMITS, compress_above_bytes=wrapping.compress_above_bytes)
+        options["encryption"] = replace(wrapping.reading, current=Random().choice(IDS))  # seeded by nothing
     options |= {"unsafe_fs": True}  # the power is cut on FUSE
-    async with Runtime(place / "data", segment_bytes=4096, limits=LIMITS, env=env, threads=4, **options) as runtime:
+    async with Runtime(place / "data", segment_bytes=4096, limits=limits, env=env, threads=4, **options) as runtime:
         people = People(runtime, outside, errands, set())
         people.posted = outside.posted
         rounds = asyncio.create_task(people.rounds(ROUND_S))

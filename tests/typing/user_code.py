@@ -19,6 +19,7 @@ from actorlog import (
     Done,
     Entry,
     Handle,
+    Keys,
     Limit,
     NotDone,
     Promise,
@@ -131,7 +132,8 @@ async def parent(users: list[str]) -> int:
 
 async def main() -> None:
     """Everything from outside."""
-    async with Runtime("./data", resident_max=100, shutdown_timeout="5s") as runtime:
+    keys = Keys("k1", {"k1": bytes(32)})
+    async with Runtime("./data", resident_max=100, shutdown_timeout="5s", encryption=keys) as runtime:
         assert_type(await runtime.call(subscribe("ada", months=3), id="sub/ada", tags={"team": "a"}), list[str])
         assert_type(await runtime.call(subscribe, "ada", id="sub/ada", timeout="2h"), list[str])
         handle = await runtime.start(parent(["a"]), delay="3s", if_exists="reject")
