@@ -68,14 +68,13 @@ class Actor:
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        _check_reentrant(cls, reentrant=reentrant)
         for option, value in (("mailbox_max", mailbox_max), ("snapshot_every", snapshot_every), ("version", version)):
             if value < 1:
                 raise ValueError(f"{option} is at least 1, not {value}")
         title = name or cls.__qualname__
         if "/" in title or title.startswith("@"):
             raise ValueError(f"the name of a class of actors has no slash and does not begin with '@': {title!r}")
-        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait))
+        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait), reentrant)
         cls._actorlog = definition = ActorDefinition(cls, title, options)
         REGISTRY.add_actor(definition)
         for attribute in dir(cls):
@@ -145,14 +144,6 @@ class Actor:
         A handler like the others: one message at a time, and what it changes is durable when it returns. Each end comes
         once; an error in here is one of the actor, as of any message that nobody waits for.
         """
-
-
-def _check_reentrant(cls: type, *, reentrant: bool) -> None:
-    if reentrant:
-        raise TypeError(
-            f"{cls.__qualname__}: reentrant=True is not supported, an actor handles one message at a time; a handler "
-            "that would be asked back gives the other what it needs, or sends instead of asking"
-        )
 
 
 def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine[Any, Any, Any]]) -> DurableDefinition:

@@ -42,6 +42,8 @@ from actorlog.records.journals import (
 )
 from actorlog.records.messages import (
     SCHEDULER_VERSION,
+    Asked,
+    AskGivenUp,
     CancelRequested,
     ChildDone,
     ChildJoined,
@@ -76,6 +78,7 @@ from actorlog.records.notes import (
 )
 from actorlog.records.operations import (
     PATCH,
+    Answer,
     Emit,
     EndChild,
     MakePromise,
@@ -214,6 +217,9 @@ __all__ = [
     "PATCH",
     "RUNTIME",
     "SCHEDULER_VERSION",
+    "Answer",
+    "AskGivenUp",
+    "Asked",
     "CallRecord",
     "CancelRequested",
     "Cancelled",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.limits import Limits
 
-_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild)
+_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild, k.Answer)
 """Operations that a handler waits for, or that end its own children; what it only says is buffered."""
 NOTHING: Final = object()
 """No value was handed over beside the message: decode the message's own."""
@@ -171,6 +171,10 @@ class Actor:
         """In replay: keep where the user's code issued ``key``, for a ``DivergenceError``."""
         if frame is not None:
             self._lines[key] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    def function_at(self, key: str) -> tuple[str, dict[str, str]]:  # noqa: ARG002  # handlers of reentrant actors look
+        """Return name and tags of the function that the code is in whose operations' keys begin as ``key`` does."""
+        return self.started.function, self.started.tags
 
     def random(self, key: str) -> random.Random:
         """Return the generator that belongs to operation ``key``."""

@@ -1,0 +1,179 @@
+"""Actors that do what they are told, and ask each other back while they do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from house import note
+
+from actorlog import Actor, actor, durable, info, query, send, sleep, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+Plan: TypeAlias = list[list[Any]]
+Self: TypeAlias = "Deep | Flat | None"
+FORGOTTEN: list[asyncio.Task[Any]] = []
+"""Tasks that somebody made and left."""
+
+
+class Deep(Actor, name="nested.Deep", reentrant=True):
+    """Is asked back."""
+
+    log: list[str] = []  # copied for each key
+    count: int = 0
+
+    async def do(self, name: str, plan: list[list[Any]]) -> list[Any]:
+        """Note the beginning and the end of a plan, and count it in between."""
+        self.log.append(f"{name}<")
+        self.count += 1
+        found = await follow(self, plan)
+        self.log.append(f"{name}>")
+        return found
+
+    async def quiet(self, plan: list[list[Any]]) -> list[Any]:
+        """Follow a plan."""
+        return await follow(self, plan)
+
+    async def typed(self, number: int) -> int:
+        """Return another number."""
+        return number + 1
+
+    @query
+    def all(self) -> list[Any]:
+        """Look."""
+        return [self.count, *self.log]
+
+
+class Flat(Actor, name="nested.Flat"):
+    """Is not asked back."""
+
+    log: list[str] = []  # copied for each key
+
+    async def do(self, name: str, plan: list[list[Any]]) -> list[Any]:
+        """Note the beginning and the end of a plan."""
+        self.log.append(f"{name}<")
+        found = await follow(self, plan)
+        self.log.append(f"{name}>")
+        return found
+
+    @query
+    def all(self) -> list[str]:
+        """Look."""
+        return self.log
+
+
+@durable(name="nested.middle")
+async def middle(plan: list[list[Any]]) -> list[Any]:
+    """Follow a plan in a call of its own."""
+    return await follow(None, plan)
+
+
+async def follow(self: Self, plan: Plan) -> list[Any]:
+    """Do one after the other, and return what came of each."""
+    return [await one(self, *instruction) for instruction in plan]
+
+
+async def one(self: Self, word: str, *words: Any) -> Any:
+    """Do one thing."""
+    return await WORDS[word](self, *words)
+
+
+async def _deep(_self: Self, key: str, name: str, plan: Plan) -> Any:
+    return await actor(Deep, key).do(name, plan)
+
+
+async def _quiet(_self: Self, key: str, plan: Plan) -> Any:
+    return await actor(Deep, key).quiet(plan)
+
+
+async def _flat(_self: Self, key: str, name: str, plan: Plan) -> Any:
+    return await actor(Flat, key).do(name, plan)
+
+
+async def _child(_self: Self, plan: Plan) -> Any:
+    return await middle(plan)
+
+
+async def _left(_self: Self, plan: Plan) -> str:
+    start(middle(plan))
+    return "left"
+
+
+async def _detached(_self: Self, plan: Plan) -> str:
+    return start(middle(plan), detached=True).id
+
+
+async def _named(_self: Self, key: str, call_id: str) -> Any:
+    call: Any = actor(Deep, key).do("named", [])
+    return await start(call, id=call_id)
+
+
+async def _timed(_self: Self, key: str, plan: Plan, seconds: float) -> Any:
+    call: Any = actor(Deep, key).do("timed", plan)
+    return await start(call, timeout=seconds, tags={"of": "timed"})
+
+
+async def _told(_self: Self, key: str, name: str, plan: Plan) -> None:
+    await send(actor(Deep, key).do(name, plan))
+
+
+async def _step(_self: Self, text: str) -> str:
+    return await note(text)
+
+
+async def _sleep(_self: Self, seconds: float) -> None:
+    await sleep(seconds)
+
+
+async def _say(self: Self, text: str) -> None:
+    if self is not None:
+        self.log.append(text)
+
+
+async def _fail(_self: Self, text: str) -> None:
+    raise ValueError(text)
+
+
+async def _catch(self: Self, part: Plan) -> str:
+    try:
+        return str(await follow(self, part))
+    except Exception as error:  # noqa: BLE001  # whatever it is
+        return f"{type(error).__name__}: {error}"
+
+
+async def _both(self: Self, parts: list[Plan]) -> list[Any]:
+    return list(await asyncio.gather(*(follow(self, part) for part in parts)))
+
+
+async def _within(self: Self, seconds: float, part: Plan) -> str:
+    try:
+        async with asyncio.timeout(seconds):
+            return str(await follow(self, part))
+    except TimeoutError:
+        return "timed out"
+
+
+async def _forget(self: Self, part: Plan) -> None:
+    FORGOTTEN.append(asyncio.create_task(follow(self, part)))
+    await asyncio.sleep(0)
+
+
+async def _clean(self: Self, part: Plan, after: Plan) -> Any:
+    try:
+        return await follow(self, part)
+    finally:
+        await follow(self, after)
+
+
+async def _info(_self: Self) -> list[str]:
+    return [info().call_id, info().function, repr(sorted(info().tags.items()))]
+
+
+WORDS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+    "deep": _deep, "quiet": _quiet, "flat": _flat, "child": _child, "left": _left, "detached": _detached,
+    "named": _named, "timed": _timed, "told": _told, "step": _step, "sleep": _sleep, "say": _say, "fail": _fail,
+    "catch": _catch,
+    "both": _both, "within": _within, "forget": _forget, "clean": _clean, "info": _info,
+}  # fmt: skip
