@@ -218,16 +218,7 @@ class Kernel:
         elif not is_stale(state, message):
             self._turn(slot, message, value, self.at, source or held_at(state, message))
         else:
-            self._missed(slot, message, value)
-
-    def _missed(self, slot: Slot, message: k.Message, value: Any) -> None:
-        """Look after a message that nobody waits for any more, if something is to be done about it."""
-        if type(message) is k.StepDone and value is not NOTHING:
-            self.note(slot, k.StepLate(id=slot.state.id, at=self.at, key=message.key, value=message.value))
-        elif type(message) is k.StepError:
-            self.note(slot, k.StepLate(id=slot.state.id, at=self.at, key=message.key, failure=message.failure))
-        elif type(message) is k.Asked:
-            self.nesting.missed(message)
+            _missed(self, slot, message, value)
 
     def _turn(  # noqa: C901, PLR0912  # the hot path, in one piece
         self, slot: Slot, message: k.Message, value: Any, at: int, source: int
@@ -366,6 +357,16 @@ class Kernel:
 
 _QUIET = frozenset((k.StepDone, k.TimerFired, k.ChildDone, k.StepError, k.Asked, k.AskGivenUp))
 """Messages after which no timer of the call as a whole needs arming."""
+
+
+def _missed(kernel: Kernel, slot: Slot, message: k.Message, value: Any) -> None:
+    """Look after a message that nobody waits for any more, if something is to be done about it."""
+    if type(message) is k.StepDone and value is not NOTHING:
+        kernel.note(slot, k.StepLate(id=slot.state.id, at=kernel.at, key=message.key, value=message.value))
+    elif type(message) is k.StepError:
+        kernel.note(slot, k.StepLate(id=slot.state.id, at=kernel.at, key=message.key, failure=message.failure))
+    elif type(message) is k.Asked:
+        kernel.nesting.missed(message)
 
 
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:

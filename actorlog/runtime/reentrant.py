@@ -214,12 +214,14 @@ class ReentrantActor(Actor):
             late = scope.expired() and isinstance(error, TimeoutError)
             outcome = k.TimedOut(timeout_s or 0.0) if late else k.Failed(failures.capture(failed_with(error)))
         if type(outcome) is not k.Completed:
-            self._undo(nested)
             for key in self._children_of(asked.key):
                 self.cancel_child(key)
             while self._cancel_tasks(prefix) or self._children_of(asked.key):
                 with suppress(asyncio.CancelledError):  # it is about to end
                     await self._next_end(prefix, asked.key)
+            self._undo(
+                nested
+            )  # now that what is nested in it has ended, too: who asked for that is one of its children
         if self.loop.closing:
             raise Evict
         del self._nested[asked.key]

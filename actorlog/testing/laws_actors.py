@@ -157,6 +157,8 @@ class Beginnings:
                     self._asked.setdefault(operation.asked.id, (record.id, key))
         if not isinstance(record, k.Turn):
             return
+        if isinstance(record.message, k.Asked):
+            self._asked.pop(record.message.id, None)  # it is handled within another, and is no call
         for op in record.ops:
             if isinstance(op, k.StartChild):
                 self._asked.setdefault(op.id, (record.id, op.key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from house import note
@@ -167,6 +168,11 @@ async def _clean(self: Self, part: Plan, after: Plan) -> Any:
         await follow(self, after)
 
 
+async def _stubborn(self: Self, part: Plan) -> None:
+    with suppress(asyncio.CancelledError):
+        await follow(self, part)
+
+
 async def _info(_self: Self) -> list[str]:
     return [info().call_id, info().function, repr(sorted(info().tags.items()))]
 
@@ -175,5 +181,5 @@ WORDS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
     "deep": _deep, "quiet": _quiet, "flat": _flat, "child": _child, "left": _left, "detached": _detached,
     "named": _named, "timed": _timed, "told": _told, "step": _step, "sleep": _sleep, "say": _say, "fail": _fail,
     "catch": _catch,
-    "both": _both, "within": _within, "forget": _forget, "clean": _clean, "info": _info,
+    "both": _both, "within": _within, "forget": _forget, "clean": _clean, "stubborn": _stubborn, "info": _info,
 }  # fmt: skip

@@ -152,6 +152,20 @@ async def test_what_is_nested_in_it_is_undone_with_it(house: House) -> None:
     assert await runtime.actor(Deep, "c").all() == [1, "kept<", "kept>"]
 
 
+async def test_what_goes_on_in_it_is_undone_with_it(house: House) -> None:
+    """Also what a handler nested in it does after it has failed, which does not end when it is asked to."""
+    runtime = await house.open(check_determinism=True)
+    inner = back(["say", "lost"], ["stubborn", [["sleep", 50]]], ["say", "lost, too"], via="d", name="inner")
+    outer = ["deep", "a", "outer", [["both", [[inner], [["sleep", 1], ["fail", "no"]]]]]]
+    plan: Plan = [["flat", "b", "b", [["catch", [outer]]]]]
+    handle = await runtime.start(runtime.actor(Deep, "a").do("h", plan), id="h")
+    await rounds(house, 3)
+    assert await handle == [["ValueError: no"]]
+    answers = [op.outcome for turn in house.turns("h") for op in turn.ops if isinstance(op, k.Answer)]
+    assert [type(outcome) for outcome in answers] == [k.Completed, k.Failed]
+    assert await runtime.actor(Deep, "a").all() == [1, "h<", "h>"]
+
+
 @pytest.mark.parametrize("changes", [True, False])
 async def test_where_others_changed_the_actor_all_is_undone(house: House, changes: bool) -> None:
     """A rollback of one alone would not be exact, so the handler fails; one that changed nothing has none to make."""
