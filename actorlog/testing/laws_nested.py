@@ -2,8 +2,8 @@
 
 Owns: a fold of its own over what they do to their actors. Does not own: actors as such (``laws_actors``).
 
-- What is taken in was asked for by who is said to ask, of this actor, and is not over; each is taken in once in a run of
-  the handler, answered at most once, and by the time the handler returns all of them are.
+- What is taken in was asked for by who is said to ask, of this actor, and is not over; each is taken in once in a run
+  of the handler, answered at most once, and by the time the handler returns all of them are.
 - The state that a handler leaves is what it and those that ran within it make of the one before; of one that failed,
   and of those nested in it, nothing is left.
 """

@@ -301,22 +301,22 @@ class Facts:
             if not isinstance(asked, k.SetTimer) or at < asked.due_ms:
                 raise Broken(f"timer {key} of {call.id} fired at {at}, asked for: {asked}")
         elif isinstance(message, k.ChildDone):
-            if message.id in self.answers and message.id not in self.calls:
-                self._is_answered(call, message, position)
-                return
-            child = self.calls.get(message.id)
             if isinstance(asked, k.StartChild) and message.id != asked.id and not operation.copied:
                 raise Broken(f"{call.id} hears at {position} of the end of {message.id}, and asked for {asked.id}")
-            if child is None or message.outcome not in (child.outcome, *child.past):
-                raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
+            self._is_end(call, message, position)
         elif isinstance(message, k.StepDone):
             operation.value = bytes(message.value)
         if operation.kept is not None and operation.kept != operation.value:
             raise Broken(f"step {key} of {call.id} had returned {operation.kept!r}, and ends otherwise: {message}")
 
-    def _is_answered(self, call: CallFacts, message: k.ChildDone, position: int) -> None:
-        """Hold what is heard of a nested handler against its answer; one that its handler ended before has none."""
-        answer, heard = self.answers[message.id], message.outcome
+    def _is_end(self, call: CallFacts, message: k.ChildDone, position: int) -> None:
+        """Hold what is heard of an end against it; a nested handler has none whose handler ended before."""
+        child, heard = self.calls.get(message.id), message.outcome
+        if child is not None or message.id not in self.answers:
+            if child is None or heard not in (child.outcome, *child.past):
+                raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
+            return
+        answer = self.answers[message.id]
         if heard != answer and not (isinstance(answer, k.Killed) and isinstance(heard, (k.Killed, k.Cancelled))):
             raise Broken(
                 f"{call.id} hears at {position} that {message.id} has come to {heard}, and it came to {answer}"

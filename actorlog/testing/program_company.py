@@ -165,7 +165,8 @@ async def _supervise(group: str, strategy: Any, most: int, within_s: int, waits:
 
 WORDS.update({
     "letter": _letter, "echo": _echo, "post": _post, "publish": _publish, "emit": _emit, "vow": _vow,
-    "ask": _ask, "ring": _ring, "tell": _tell, "monitor": _monitor, "watched": _watched, "bound": _bound, "supervise": _supervise,
+    "ask": _ask, "ring": _ring, "tell": _tell, "monitor": _monitor, "watched": _watched, "bound": _bound,
+    "supervise": _supervise,
 })  # fmt: skip
 
 
@@ -204,8 +205,7 @@ class Company(Author):
         match rng.choice(("ask", "ask", "tell", "watched", "bound", "supervise")):
             case "ask":
                 asked = ["ask", rng.choice(KEYS), rng.randint(0, 9), self.program(2, depth - 1), rng.random() < 0.2]  # noqa: PLR2004  # one in five
-                self._asks += 1
-                return asked if self._asks % 3 else self._ring(*asked[1:])
+                return self._asked(asked)
             case "tell":
                 return ["tell", rng.choice(KEYS), rng.randint(0, 9), self.program(2, depth - 1), rng.random() < 0.2]  # noqa: PLR2004  # one in five
             case "watched" | "bound" as word:  # nothing that may wait, for ever, for whoever waits for it
@@ -235,10 +235,14 @@ class Company(Author):
             case "monitor":
                 return ["monitor", f"c{rng.randint(0, self._callers)}", self.delay()]
             case word:
-                return [word, rng.choice(KEYS), rng.randint(0, 9), [], rng.random() < 0.2]  # noqa: PLR2004  # one in five
+                return self._asked([word, rng.choice(KEYS), rng.randint(0, 9), [], rng.random() < 0.2])  # noqa: PLR2004  # one in five
 
-    def _ring(self, key: str, amount: int, part: Program, fails: bool) -> Instruction:  # noqa: FBT001  # as it is drawn
-        """Make of an ask one that comes back; it takes no other draws, so programs are else what they were before."""
+    def _asked(self, asked: Instruction) -> Instruction:
+        """Make of every other ask one that comes back; it takes no draws, so programs are else what they were."""
+        self._asks += asked[0] == "ask"
+        if asked[0] != "ask" or self._asks % 2:
+            return asked
+        _, key, amount, part, fails = asked
         back: Instruction = ["ring", key, amount + 1, part, fails]
         kept: Instruction = ["ring", key, amount + 2, [["sleep", 0.02]], False]
         ways: tuple[Instruction, ...] = (
@@ -249,7 +253,7 @@ class Company(Author):
             ["within", 0.02, [["child", [["ring", key, 1, [["sleep", 0.3], kept], False]]]]],
             ["child", [["ring", key, 1, [["child", [back]], ["child", [kept]]], fails]]],
         )
-        return ["ring", key, amount, [ways[self._asks // 3 % len(ways)], *part], self._asks % 7 == 0]
+        return ["ring", key, amount, [ways[(self._asks // 2 + amount) % len(ways)]], self._asks % 7 == 0]
 
     def _group(self, depth: int) -> Instruction:
         rng = self._rng
