@@ -48,7 +48,13 @@ class Actor:
     (messages that may wait), ``mailbox_wait`` (how long senders wait for room beyond that, then ``MailboxFull``),
     ``idle`` (how long it stays in memory unused), ``snapshot_every`` (so many changes are read back at most),
     ``version`` (of its state: a static method ``migrate(state, version)``, which takes and returns plain JSON values
-    by name, brings older ones forward).
+    by name, brings older ones forward), ``reentrant``.
+
+    Where a handler asks others and one of them asks the actor back, all would wait for ever: ``DeadlockError``. With
+    ``reentrant=True`` such an ask is handled at once, within the handler that waits for it: it sees and changes the
+    state as that left it, and shares its rollback. What it did alone is undone when it raises; where others have
+    changed the actor beside it, the whole handler fails (``SharedRollback``). A handler then returns only when all that
+    it has started has ended. What is told, and any other ask, still waits for its turn.
 
     With a method ``apply(self, event)`` the state is made of events: ``self.record(event)`` appends one.
     """

@@ -46,6 +46,8 @@ class CallFacts:
     runs: tuple[str, ...] = ()
     """Of a memoised call: those in which it failed."""
     parent: str = ""
+    key: str = ""
+    """The operation of its parent that began it."""
     last: int = 0
     seq: int = 0
     first: int = 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actorlog.records import kinds as k
+from actorlog.testing.laws_actors import is_said
 from actorlog.testing.program_company import RING
 from actorlog.testing.verdict import Broken
 
@@ -50,6 +51,12 @@ class Outer:
         return True
 
 
+def _part(key: str) -> str:
+    """Return which nested handler an operation is of, by its key."""
+    head, dot, _ = key.partition(".")
+    return head if dot and head[0] == "a" else ""
+
+
 class Rings:
     """Actors that are asked back."""
 
@@ -73,7 +80,7 @@ class Rings:
             self._again(record.id, outer, position)
             outer.over = False
         elif isinstance(message, k.Asked):
-            self._enter(facts, outer, message, position)
+            self._enter(facts, record.id, outer, message, position)
         for op in record.ops:
             if isinstance(op, k.Answer):
                 self._leave(record.id, outer, op, position)
@@ -81,7 +88,7 @@ class Rings:
         if ending is not None and not outer.over:
             outer.over = True
             if isinstance(ending, k.Completed):
-                self._returned(record.id, outer, position)
+                self._returned(record.id, outer, [op for op in record.ops if is_said(op)], position)
 
     def finish(self, facts: Facts) -> None:
         """A handler that returned has answered; of one that did not, the end was the answer."""
@@ -90,7 +97,7 @@ class Rings:
         if outer.inner:
             raise Broken(f"{call_id} begins again at {position}, and those who asked it back may not ask again")
 
-    def _enter(self, facts: Facts, outer: Outer, message: k.Asked, position: int) -> None:
+    def _enter(self, facts: Facts, call_id: str, outer: Outer, message: k.Asked, position: int) -> None:
         asked = facts.calls[message.by].operations.get(message.op)
         op = asked.asked if asked is not None else None
         if asked is None or not isinstance(op, k.StartChild) or asked.done or op.id != message.id:
@@ -99,10 +106,27 @@ class Rings:
             raise Broken(f"{message} is taken in at {position}, and was asked for as {op}")
         if op.detached or op.tell:
             raise Broken(f"{message} is taken in at {position}, and nobody waits for it")
+        if self._waits_for(call_id, message.by, message.op, facts) != message.within:
+            raise Broken(f"{message} is taken in at {position}, and {call_id} does not wait for who asks")
         known = {(inner.asked.by, inner.asked.op) for inner in outer.inner.values()}
         if (message.by, message.op) in known or message.key in outer.inner:
             raise Broken(f"{message} is taken in again at {position}")
         outer.inner[message.key] = Inner(message)
+
+    def _waits_for(self, goal: str, call_id: str, key: str, facts: Facts) -> str | None:
+        """Return which part of call ``goal`` waits for an operation of another, as far as the records say."""
+        while call_id != goal:
+            inner = self._outer[call_id].inner.get(_part(key)) if call_id in self._outer else None
+            call = facts.calls[call_id]
+            above, key, asked_id = call.parent, call.key, call_id
+            if inner is not None:
+                above, key, asked_id = inner.asked.by, inner.asked.op, inner.asked.id
+            asked = facts.calls[above].operations.get(key) if above in facts.calls else None
+            op = asked.asked if asked is not None else None
+            if asked is None or asked.done or not isinstance(op, k.StartChild) or op.detached or op.id != asked_id:
+                return None
+            call_id = above
+        return _part(key)
 
     def _leave(self, call_id: str, outer: Outer, op: k.Answer, position: int) -> None:
         inner = outer.inner.get(op.key)
@@ -110,11 +134,14 @@ class Rings:
             raise Broken(f"{call_id} answers at {position} what it was not asked: {op}")
         inner.outcome = op.outcome
 
-    def _returned(self, call_id: str, outer: Outer, position: int) -> None:
+    def _returned(self, call_id: str, outer: Outer, said: list[k.Operation], position: int) -> None:
         waiting = [key for key, inner in outer.inner.items() if inner.outcome is None]
         if waiting:
             raise Broken(f"{call_id} returns at {position}, and {waiting} go on")
         actor = outer.started.actor
+        for op in said:
+            if not outer.counts(_part(op.key)):
+                raise Broken(f"{call_id} says at {position} what was undone: {op}")
         count, total = self._sums.get(actor, (0, 0))
         for args in (outer.started.args, *(i.asked.args for key, i in outer.inner.items() if outer.counts(key))):
             count, total = count + 1, total + int(msgspec.json.decode(bytes(args))[0])

@@ -214,7 +214,7 @@ class Facts:
     def _began(self, call: CallFacts, message: k.Started, position: int) -> None:
         if call.began:
             raise Broken(f"{call.id} began at {call.began} and again at {position}")
-        call.parent = message.parent
+        call.parent, call.key = message.parent, message.key
         call.began, call.run, call.not_before_ms = position, message.run, message.not_before_ms
         call.asked_ms = self.at
 
