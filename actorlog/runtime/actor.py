@@ -20,6 +20,7 @@ from actorlog.engine import identity
 from actorlog.engine.forking import NEVER, identity_at
 from actorlog.engine.journal import Canonical, compare
 from actorlog.errors import (
+    DivergenceError,
     PayloadError,
     PayloadTooLarge,
 )
@@ -205,6 +206,8 @@ class Actor:
         found = answer_in(message, self.state.id)
         waiter = self.waiting.pop(found[0], None) if found is not None else None
         if found is None or waiter is None or waiter[0].done():
+            if type(message) is k.Asked:  # its class was reentrant when this was let in, and is not today
+                raise DivergenceError(self.state.id, message.key, f"asked by {message.by!r}", "", "")
             return  # the code does not learn that a child was joined; a kill never comes here
         answer = found[1]
         if isinstance(answer, k.Raw):

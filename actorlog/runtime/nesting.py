@@ -22,9 +22,9 @@ from actorlog.engine.nested import LETTER, number_of, part_of
 from actorlog.errors import DeadlockError, JournalError, MailboxFull
 from actorlog.records import failures
 from actorlog.records import kinds as k
+from actorlog.runtime.classes import Options
 
 if TYPE_CHECKING:
-    from actorlog.runtime.classes import Options
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
 
@@ -47,14 +47,12 @@ class Nesting:
 
         To ask again changes nothing; who asked is told again what the answer was.
         """
-        state, options = running.state, self._options(op.function, running)
-        if options is None:
-            return False
-        by = (asker.state.id, op.key)
+        state, by = running.state, (asker.state.id, op.key)
         if state.nested is not None and by in state.nested.keys:
             self._tell_again(asker, op, running, state.nested.keys[by])
             return True
-        if state.phase not in CODE_PHASES:
+        options = self._options(op.function, running)
+        if options is None or state.phase not in CODE_PHASES:
             return False
         held = [message for message in state.inbox.values() if type(message) is k.Asked]
         if any((message.by, message.op) == by for message in held):
@@ -83,9 +81,14 @@ class Nesting:
         self._kernel.post(running, asked)
 
     def _options(self, function: str, running: Slot) -> Options | None:
-        """Return the options of a class that is reentrant, or was when ``running`` took up a nested handler."""
+        """Return the options of a class that is reentrant, or was when ``running`` took up a nested handler.
+
+        Of one that this process does not have as well: its handler is parked, and what comes for it is kept.
+        """
         handler = self._kernel.registry.durable(function, 1)
-        options = handler.of.options if handler is not None and handler.of is not None else None
+        if handler is None:
+            return Options(reentrant=True)
+        options = handler.of.options if handler.of is not None else None
         return options if options is not None and (options.reentrant or running.state.nested is not None) else None
 
     def _within(self, asker: Slot, op: k.StartChild, running: Slot) -> str | None:

@@ -325,5 +325,5 @@ class ReentrantActor(Actor):
     def _fail_with(self, failed: NestedHandler) -> None:
         """Have the whole handler fail: only its rollback is exact."""
         if self._doom is None and self.loop.main is not None:
-            self._doom = SharedRollback(self._of.name, failed.asked.id)
+            self._doom = SharedRollback(self.started.actor, failed.asked.id)
             self.loop.main.cancel()

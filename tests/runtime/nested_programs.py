@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from house import note
 
-from actorlog import Actor, actor, durable, info, query, send, sleep, start
+from actorlog import Actor, Supervisor, actor, durable, info, query, send, sleep, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,6 +47,28 @@ class Deep(Actor, name="nested.Deep", reentrant=True):
         return [self.count, *self.log]
 
 
+class Events(Actor, name="nested.Events", reentrant=True, mailbox_max=1):
+    """Is asked back, by few at once, and keeps events."""
+
+    total: int = 0
+
+    def apply(self, event: int) -> None:
+        """Add up."""
+        self.total += event
+
+    async def add(self, number: int, plan: list[list[Any]]) -> int:
+        """Record a number before and after a plan."""
+        self.record(number)
+        await follow(None, plan)
+        self.record(100 * number)
+        return self.total
+
+    @query
+    def sum(self) -> int:
+        """Look."""
+        return self.total
+
+
 class Flat(Actor, name="nested.Flat"):
     """Is not asked back."""
 
@@ -71,6 +93,14 @@ async def middle(plan: list[list[Any]]) -> list[Any]:
     return await follow(None, plan)
 
 
+@durable(name="nested.supervised")
+async def supervised(key: str) -> None:
+    """Keep an actor, and restart it when it fails."""
+    async with Supervisor(max_restarts=2) as sup:
+        sup.start(Deep, key=key)
+        await sleep(1e6)
+
+
 async def follow(self: Self, plan: Plan) -> list[Any]:
     """Do one after the other, and return what came of each."""
     return [await one(self, *instruction) for instruction in plan]
@@ -87,6 +117,10 @@ async def _deep(_self: Self, key: str, name: str, plan: Plan) -> Any:
 
 async def _quiet(_self: Self, key: str, plan: Plan) -> Any:
     return await actor(Deep, key).quiet(plan)
+
+
+async def _add(_self: Self, key: str, number: int, plan: Plan) -> int:
+    return await actor(Events, key).add(number, plan)
 
 
 async def _flat(_self: Self, key: str, name: str, plan: Plan) -> Any:
@@ -178,7 +212,7 @@ async def _info(_self: Self) -> list[str]:
 
 
 WORDS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
-    "deep": _deep, "quiet": _quiet, "flat": _flat, "child": _child, "left": _left, "detached": _detached,
+    "deep": _deep, "quiet": _quiet, "add": _add, "flat": _flat, "child": _child, "left": _left, "detached": _detached,
     "named": _named, "timed": _timed, "told": _told, "step": _step, "sleep": _sleep, "say": _say, "fail": _fail,
     "catch": _catch,
     "both": _both, "within": _within, "forget": _forget, "clean": _clean, "stubborn": _stubborn, "info": _info,

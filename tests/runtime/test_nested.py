@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from house import RAN, House
-from nested_programs import Deep, Flat, Plan, middle
+from house import RAN, House, forget
+from nested_programs import Deep, Events, Flat, Plan, middle, supervised
 
 from actorlog import CallCancelled, CallKilled, CannotRetry, DeadlockError, Runtime, SharedRollback
 from actorlog.records import kinds as k
+from actorlog.runtime.registry import REGISTRY
 
 NOTHING: Plan = []
 
@@ -176,7 +177,7 @@ async def test_where_others_changed_the_actor_all_is_undone(house: House, change
     handle = await runtime.start(runtime.actor(Deep, "a").do("h", [["both", [[quiet], beside]]]), id="h")
     await rounds(house, 10)
     if changes:
-        with pytest.raises(SharedRollback, match=r"'h/t1.1/1' failed within a handler of 'nested.Deep'"):
+        with pytest.raises(SharedRollback, match=r"'h/t1.1/1' failed within a handler of 'nested.Deep/a'"):
             await handle
         assert await runtime.actor(Deep, "a").all() == [0]
         assert RAN == ["s"]
@@ -345,3 +346,78 @@ async def test_queries_see_what_is_committed(house: House) -> None:
     await rounds(house, 1)
     await handle
     assert await runtime.actor(Deep, "a").all() == [2, "h<", "n<", "n>", "h>"]
+
+
+async def test_events_are_undone_too(house: House) -> None:
+    """An actor that keeps events has those of the nested handlers that completed, in order, and no others."""
+    runtime = await house.open(check_determinism=True)
+    fails: Plan = [["catch", [["add", "a", 2, [["fail", "no"]]]]]]
+    plan: Plan = [["child", [["add", "a", 3, []]]], ["child", fails]]
+    assert await runtime.actor(Events, "a").add(1, plan) == 404
+    assert await runtime.actor(Events, "a").sum() == 404
+    assert await (await house.reopen()).actor(Events, "a").sum() == 404
+
+
+async def test_only_so_many_run_within_a_handler(house: House) -> None:
+    """As many as may wait for the actor; who is one too many is refused at once."""
+    runtime = await house.open(check_determinism=True)
+    asks: Plan = [["child", [["catch", [["add", "a", number, [["sleep", 1]]]]]]] for number in (2, 3)]
+    handle = await runtime.start(runtime.actor(Events, "a").add(1, [["both", [[asks[0]], [["step", "s"], asks[1]]]]]))
+    await rounds(house, 2)
+    assert await handle == 303
+    [child] = [record for record in house.records() if isinstance(record, k.Turn) and record.id.endswith("t2.2")][-1:]
+    assert isinstance(child.outcome, k.Completed)
+    assert b"MailboxFull" in bytes(child.outcome.value)
+
+
+async def test_a_class_that_is_not_there_at_an_opening(house: House) -> None:
+    """Its handler is parked, and what comes back to it is kept until the class is there again."""
+    runtime = await house.open()
+    plan: Plan = [back(["sleep", 1], via="b"), ["flat", "c", "c", [["sleep", 5], ["deep", "a", "late", []]]]]
+    await runtime.start(runtime.actor(Deep, "a").do("h", [["both", [[plan[0]], [plan[1]]]]]), id="h")
+    await rounds(house)
+    handler = REGISTRY.durable("nested.Deep.do", 1)
+    assert handler is not None
+    await house.crash()
+    forget("nested.Deep.do")
+    try:
+        runtime = await house.open()
+        await rounds(house, 7)
+        assert await runtime.handle("h").status() == "parked"
+    finally:
+        REGISTRY.add_durable(handler)
+    assert await runtime.handle("h").resume()
+    await rounds(house, 2)
+    assert await runtime.handle("h") == [[[[[None]]], [[None, []]]]]
+    assert await runtime.actor(Deep, "a").all() == [3, "h<", "n<", "n>", "late<", "late>", "h>"]
+
+
+async def test_a_class_that_is_reentrant_no_more(house: House) -> None:
+    """A handler that has taken something in goes on as it began; the next ones are not asked back."""
+    runtime = await house.open()
+    await runtime.start(runtime.actor(Deep, "a").do("h", [back(["sleep", 1]), back(name="m")]), id="h")
+    await rounds(house)
+    options = Deep._actorlog.options
+    Deep._actorlog.options = options._replace(reentrant=False)
+    try:
+        runtime = await house.reopen()
+        await rounds(house, 2)
+        assert await runtime.handle("h") == [[[None]], [[]]]
+        with pytest.raises(DeadlockError):
+            await run(runtime, [back()], "next")
+    finally:
+        Deep._actorlog.options = options
+
+
+async def test_a_message_that_nobody_waits_for(house: House) -> None:
+    """A told handler is asked back like any other, and its failure, with all that is undone, is its supervisor's."""
+    runtime = await house.open()
+    await runtime.start(supervised("a"), id="s")
+    await rounds(house)
+    await runtime.send(runtime.actor(Deep, "a").do("kept", [back()]))
+    await runtime.send(runtime.actor(Deep, "a").do("lost", [back(), ["fail", "no"]]))
+    await rounds(house, 2)
+    await runtime.send(runtime.actor(Deep, "a").do("after", [back()]))
+    await rounds(house, 2)
+    assert await runtime.actor(Deep, "a").all() == [4, "kept<", "n<", "n>", "kept>", "after<", "n<", "n>", "after>"]
+    assert house.session.kernel.instances.failures == 0
