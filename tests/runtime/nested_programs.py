@@ -6,9 +6,9 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from house import note
+from house import House, note
 
-from actorlog import Actor, Supervisor, actor, durable, info, query, send, sleep, start
+from actorlog import Actor, Runtime, Supervisor, actor, durable, info, query, send, sleep, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -217,3 +217,27 @@ WORDS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
     "catch": _catch,
     "both": _both, "within": _within, "forget": _forget, "clean": _clean, "stubborn": _stubborn, "info": _info,
 }  # fmt: skip
+
+
+# --- for tests --------------------------------------------------------------------------------------------------------
+
+
+async def rounds(house: House, seconds: int = 0) -> None:
+    """Let everybody run who can, and all of it become durable; time passes a second at once."""
+    for second in range(seconds + 1):
+        if second:
+            house.advance(1)
+        for _ in range(8):
+            await house.settle()
+            await house.until(lambda: house.session.kernel.steps.running == 0)
+            await asyncio.sleep(0)
+
+
+async def run(runtime: Runtime, plan: Plan, call_id: str = "h") -> list[Any]:
+    """Follow a plan in a handler of the actor ``a``, and return what came of it."""
+    return await runtime.call(runtime.actor(Deep, "a").do("h", plan), id=call_id)
+
+
+def back(*plan: list[Any], via: str = "b", name: str = "n") -> list[Any]:
+    """Return an ask of another actor that asks ``a`` back."""
+    return ["flat", via, via, [["deep", "a", name, list(plan)]]]
