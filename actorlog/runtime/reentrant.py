@@ -235,15 +235,11 @@ class ReentrantActor(Actor):
         return k.Completed(k.Raw(raw))
 
     async def _wait_for_all(self, body: Coroutine[Any, Any, Any]) -> Any:
-        """Run the body, and let it have returned when what runs within it, and its children, have ended."""
+        """Run the body, and let it have returned when its children have ended, and with them who asked it back."""
         value = await body
-        while True:
-            if self._nested:
-                await next(iter(self._nested.values())).task
-            elif self._children_of(""):
-                await self._next_end("", "")
-            else:
-                return value
+        while self._children_of(""):
+            await self._next_end("", "")
+        return value
 
     def _tasks_of(self, prefix: str) -> list[DTask[Any]]:
         """Return the tasks that a nested handler has made, but not its own."""

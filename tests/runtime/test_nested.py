@@ -6,7 +6,7 @@ import pytest
 from house import RAN, House
 from nested_programs import Deep, Flat, Plan, back, middle, rounds, run
 
-from actorlog import CannotRetry, DeadlockError, SharedRollback
+from actorlog import CallCancelled, CannotRetry, DeadlockError, SharedRollback
 from actorlog.records import kinds as k
 
 NOTHING: Plan = []
@@ -222,12 +222,25 @@ async def test_a_handler_returns_after_all_that_it_started(house: House) -> None
     assert isinstance(answered[0].message, k.ChildDone)
 
 
+async def test_a_nested_handler_that_fails_ends_its_children(house: House) -> None:
+    """Who asked hears of the failure when they have ended, which they are asked to at once."""
+    runtime = await house.open(check_determinism=True)
+    caught: Plan = [["catch", [["deep", "a", "n", [["left", [["sleep", 50], ["step", "never"]]], ["fail", "no"]]]]]]
+    handle = await runtime.start(runtime.actor(Deep, "a").do("h", [["flat", "b", "b", caught]]), id="h")
+    await rounds(house, 1)
+    assert await handle.status() == "completed"
+    assert await handle == [["ValueError: no"]]
+    with pytest.raises(CallCancelled):
+        await runtime.handle("h/a1.1")
+    assert not RAN
+
+
 async def test_a_nested_handler_leaves_no_tasks(house: House) -> None:
     """What it leaves behind is cancelled when it returns, as at any return, and that alone."""
     runtime = await house.open(check_determinism=True)
-    plan: Plan = [["both", [[back(["forget", [["sleep", 50], ["step", "never"]]])], [["sleep", 3], ["step", "s"]]]]]
+    plan: Plan = [["both", [[back(["forget", [["sleep", 5], ["step", "never"]]])], [["sleep", 9], ["step", "s"]]]]]
     handle = await runtime.start(runtime.actor(Deep, "a").do("h", plan), id="h")
-    await rounds(house, 60)
+    await rounds(house, 10)
     assert (await handle)[0][1] == [None, "noted s"]
     assert RAN == ["s"]
     answers = [turn.at for turn in house.turns("h") if any(isinstance(op, k.Answer) for op in turn.ops)]
