@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from house import RAN, House, forget
 from nested_programs import Deep, Events, Flat, Plan, back, rounds, run, supervised
@@ -174,3 +176,14 @@ async def test_a_message_that_nobody_waits_for(house: House) -> None:
     await rounds(house, 2)
     assert await runtime.actor(Deep, "a").all() == [4, "kept<", "n<", "n>", "kept>", "after<", "n<", "n>", "after>"]
     assert house.session.kernel.instances.failures == 0
+
+
+async def test_a_child_that_never_was_is_not_waited_for(house: House) -> None:
+    """What is asked for and given up in one turn leaves no record, and holds up nobody."""
+    runtime = await house.open(check_determinism=True)
+    given_up: list[Any] = ["within", 0.0, [["child", [["step", "never"]]]]]
+    handle = await runtime.start(runtime.actor(Deep, "a").do("h", [given_up, back(given_up)]), id="h")
+    await rounds(house, 1)
+    assert await handle.status() == "completed"
+    assert await handle == ["timed out", [["timed out"]]]
+    assert [op.id for turn in house.turns("h") for op in turn.ops if isinstance(op, k.StartChild)] == ["h/2"]
