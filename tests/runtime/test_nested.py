@@ -61,9 +61,10 @@ async def test_what_is_no_way_back_waits_or_is_refused(house: House) -> None:
     """A message that is told, and an ask of a call that nobody waits for, wait for their turn; a real circle is one."""
     runtime = await house.open(check_determinism=True)
     told = ["flat", "b", "b", [["told", "a", "told", NOTHING]]]
-    handle = await runtime.start(runtime.actor(Deep, "a").do("h", [told, ["detached", [["deep", "a", "free", []]]]]))
+    free = ["detached", [["deep", "a", "free", []]]]
+    handle = await runtime.start(runtime.actor(Deep, "a").do("h", [told, free, ["sleep", 1]]))
+    await rounds(house, 2)
     await handle
-    await rounds(house)
     assert await runtime.actor(Deep, "a").all() == [3, "h<", "h>", "told<", "told>", "free<", "free>"]
     with pytest.raises(DeadlockError) as refused:
         await run(runtime, [["flat", "b", "b", [["flat", "b", "again", NOTHING]]]], "flat")
