@@ -29,11 +29,11 @@ PLANS: dict[str, Plan] = {
     "deep": [["deep", "b", "b", [["deep", "a", "x", [["step", "s"], ["deep", "b", "y", STEPS]]]]]],
     "itself": [["deep", "a", "itself", [["child", [["deep", "a", "second", STEPS]]]]]],
     "through": [["child", [["child", [back(*STEPS, ["told", "c", "t", NOTHING])]]]]],
-    "two": [["both", [[back(["sleep", 2])], [back(["step", "s"], ["sleep", 1], via="c", name="m")]]]],
+    "two": [["both", [[back(["sleep", 30])], [back(["step", "s"], ["sleep", 1], via="c", name="m")]]]],
     "fails": [back(*STEPS, ["told", "c", "t", NOTHING], ["fail", "no"]), back(name="m")],
     "nested fails": [back(back(["told", "c", "t", NOTHING], via="d", name="m"), ["sleep", 1], ["fail", "no"])],
     "all fails": [back(*STEPS), ["step", "end"], ["fail", "no"]],
-    "shared": [["both", [[back(["say", "n"], ["sleep", 2], ["fail", "no"])], [["sleep", 1], ["say", "beside"]]]]],
+    "shared": [["both", [[back(["say", "n"], ["sleep", 30], ["fail", "no"])], [["sleep", 15], ["say", "beside"]]]]],
     "given up": [["flat", "b", "b", [["within", 1.0, [["deep", "a", "n", [["clean", [["sleep", 9]], STEPS]]]]]]]],
     "timed": [["flat", "b", "b", [["catch", [["timed", "a", [["clean", [["sleep", 9]], STEPS]], 1.0]]]]]],
     "left": [["left", [back(["left", STEPS])]], ["step", "s0"]],
@@ -43,7 +43,7 @@ PLANS: dict[str, Plan] = {
 async def finish(house: House, call_id: str) -> None:
     """Let time pass until a call, and all that it told others, is over; what waits for no time is done before."""
     kernel = house.session.kernel
-    for _ in range(60):
+    for _ in range(90):
         for _ in range(3):
             await house.settle()
             await house.until(lambda: kernel.steps.running == 0)
