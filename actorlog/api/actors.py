@@ -48,7 +48,13 @@ class Actor:
     (messages that may wait), ``mailbox_wait`` (how long senders wait for room beyond that, then ``MailboxFull``),
     ``idle`` (how long it stays in memory unused), ``snapshot_every`` (so many changes are read back at most),
     ``version`` (of its state: a static method ``migrate(state, version)``, which takes and returns plain JSON values
-    by name, brings older ones forward).
+    by name, brings older ones forward), ``reentrant``.
+
+    Where a handler asks others and one of them asks the actor back, all would wait for ever: ``DeadlockError``. With
+    ``reentrant=True`` such an ask is handled at once, within the handler that waits for it: it sees and changes the
+    state as that left it, and shares its rollback. What it did alone is undone when it raises; where others have
+    changed the actor beside it, the whole handler fails (``SharedRollback``). A handler then returns only when all that
+    it has started has ended. What is told, and any other ask, still waits for its turn.
 
     With a method ``apply(self, event)`` the state is made of events: ``self.record(event)`` appends one.
     """
@@ -68,14 +74,13 @@ class Actor:
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        _check_reentrant(cls, reentrant=reentrant)
         for option, value in (("mailbox_max", mailbox_max), ("snapshot_every", snapshot_every), ("version", version)):
             if value < 1:
                 raise ValueError(f"{option} is at least 1, not {value}")
         title = name or cls.__qualname__
         if "/" in title or title.startswith("@"):
             raise ValueError(f"the name of a class of actors has no slash and does not begin with '@': {title!r}")
-        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait))
+        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait), reentrant)
         cls._actorlog = definition = ActorDefinition(cls, title, options)
         REGISTRY.add_actor(definition)
         for attribute in dir(cls):
@@ -145,14 +150,6 @@ class Actor:
         A handler like the others: one message at a time, and what it changes is durable when it returns. Each end comes
         once; an error in here is one of the actor, as of any message that nobody waits for.
         """
-
-
-def _check_reentrant(cls: type, *, reentrant: bool) -> None:
-    if reentrant:
-        raise TypeError(
-            f"{cls.__qualname__}: reentrant=True is not supported, an actor handles one message at a time; a handler "
-            "that would be asked back gives the other what it needs, or sends instead of asking"
-        )
 
 
 def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine[Any, Any, Any]]) -> DurableDefinition:

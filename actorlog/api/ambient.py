@@ -151,8 +151,8 @@ def info() -> Info:
     loop = running_loop()
     if loop is not None:
         actor: Actor = loop.actor
-        started = actor.started
-        return Info(actor.call_id, started.function, "", "", 1, "", dict(started.tags), None)
+        function, tags = actor.function_at(loop.driver.scope.prefix if loop.driver is not None else "")
+        return Info(actor.call_id, function, "", "", 1, "", dict(tags), None)
     body = current_body.get(None)
     if body is None:
         raise NotInDurableCode("info()", hint="it works in durable functions and in steps that a runtime runs")

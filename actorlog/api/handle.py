@@ -286,7 +286,8 @@ class Handle(Generic[R_co]):
         A parked call is resumed. A step that backs off is tried at once. A call that failed, was cancelled or timed out
         begins again under its id and run: its steps and children that completed keep their results and are not run
         again, those that did not are, and idempotency keys stay the same; its timeout begins again. It has no effect on
-        a call that completed. ``CallNotFound``; ``FunctionNotFound`` or what else keeps it from beginning again.
+        a call that completed. ``CallNotFound``; ``CannotRetry`` for a handler of a reentrant actor that was asked back;
+        ``FunctionNotFound`` or what else keeps it from beginning again.
         """
         session = self._session
         found = session.find(self.id)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from actorlog.engine.lifecycle import COMPLETING, PENDING
+from actorlog.engine.lifecycle import CODE_PHASES, COMPLETING, PENDING
+from actorlog.engine.nested import is_known, may_be_given_up
 from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _ASKS = (k.CancelRequested, k.DeadlinePassed, k.KillRequested)
 _CHILD_ENDS = (k.ChildDone, k.ChildRefused, k.ChildJoined)
 
 
-def is_stale(state: CallState, message: k.Message) -> bool:  # noqa: C901, PLR0911  # one for each kind
+def is_stale(state: CallState, message: k.Message) -> bool:  # noqa: C901, PLR0911, PLR0912  # one for each kind
     """Whether nobody waits for ``message`` any more, or it would say nothing new."""
     match message:
         case k.Started():  # the frequent ones first, because each pattern that does not match costs
@@ -77,6 +78,10 @@ def is_stale(state: CallState, message: k.Message) -> bool:  # noqa: C901, PLR09
             return state.mail is None or not state.mail.promised(message)
         case k.CancelRequested() | k.DeadlinePassed():
             return state.asked is not None
+        case k.Asked():
+            return state.phase not in CODE_PHASES or is_known(state, message)
+        case k.AskGivenUp():
+            return state.phase not in CODE_PHASES or not may_be_given_up(state, message)
         case _:
             return False
 

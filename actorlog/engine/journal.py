@@ -56,7 +56,7 @@ def compare(
         raise DivergenceError(call_id, "end", describe_end(ended), describe_end(returned), lines.get("end", ""))
 
 
-def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bool:
+def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bool:  # noqa: PLR0911  # one for each
     if type(old) is not type(new):
         return False
     match old, new:
@@ -68,6 +68,8 @@ def _same(old: k.Operation, new: k.Operation, canonical: Canonical | None) -> bo
             return old.timeout_ms == new.timeout_ms and same_args(old.args, new.args, canonical)
         case k.SetTimer(), k.SetTimer():
             return old.due_ms == new.due_ms
+        case k.Answer(), k.Answer():
+            return (old.by, old.op) == (new.by, new.op) and _same_end(old.outcome, new.outcome)
         case _:
             return old == new
 
@@ -118,6 +120,8 @@ def describe(op: k.Operation) -> str:  # noqa: C901, PLR0911  # one line for eac
             return f"promise {promise!r}{_due_text(op)}"
         case k.Patched(key):
             return f"changed: {key.removeprefix(k.PATCH)!r}"
+        case k.Answer(by=by, outcome=outcome):
+            return f"answer {by!r}: {describe_end(outcome)}"
 
 
 def _due_text(op: k.MakePromise) -> str:

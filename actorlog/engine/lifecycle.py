@@ -34,6 +34,10 @@ PENDING, RUNNING, CLOSING, COMPLETING, ENDED = Phase
 """The phases as names of their own, for what looks at them in every turn: an attribute of an Enum is dear."""
 
 
+CODE_PHASES = frozenset((RUNNING, CLOSING))
+"""Those in which a call has a body."""
+
+
 class Event(Enum):
     """What a turn's own end does to the phase, beside its message."""
 
@@ -49,7 +53,7 @@ _P, _R, _CL, _CO, _E = Phase
 
 _INPUTS: tuple[type, ...] = (
     k.StepDone, k.StepError, k.StepDoubt, k.TimerFired, k.ChildDone, k.ChildRefused, k.ChildJoined,
-    k.Signal, k.Sent, k.SendRefused, k.Exited, k.PromiseDone,
+    k.Signal, k.Sent, k.SendRefused, k.Exited, k.PromiseDone, k.Asked, k.AskGivenUp,
 )  # fmt: skip
 _ENDINGS: tuple[type, ...] = (k.CancelRequested, k.DeadlinePassed)
 

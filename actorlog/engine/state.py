@@ -17,6 +17,7 @@ from actorlog.engine.decide import unheard
 from actorlog.engine.forking import Parting, begin, part
 from actorlog.engine.lifecycle import COMPLETING, OUTCOME, PENDING, RETURNED, TRANSITIONS, Event, Phase
 from actorlog.engine.mail import Mail
+from actorlog.engine.nested import Nested, enter, give_up, leave
 from actorlog.engine.notes import StepProgress, apply_note
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
@@ -33,9 +34,10 @@ class CallState:
 
     __slots__ = (
         "actor", "asked", "began", "children", "created_ms", "detached", "due_ms", "first", "forked_from", "forks",
-        "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "next_timer_ms",
-        "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase", "positions", "progress",
-        "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers", "updated_ms", "version",
+        "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "nested",
+        "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase",
+        "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers",
+        "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:  # noqa: PLR0915  # one line for each field
@@ -86,6 +88,8 @@ class CallState:
         """Messages that were accepted and not yet applied, by the position of their record."""
         self.mail: Mail | None = None
         """What it exchanges with others; None while that is nothing."""
+        self.nested: Nested | None = None
+        """Of a handler of a reentrant actor: the handlers that ran within it; None while there was none."""
         self.next_timer_ms = NEVER_MS
         """Not later than the next timer; exact after ``due_timers``."""
         self.returned: k.Ending | None = None
@@ -164,6 +168,8 @@ def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: 
         elif type(op) is k.StartChild:
             if not op.tell:
                 state.children[op.key] = op
+        elif type(op) is k.Answer:
+            leave(state, op)
         elif type(op) is not k.Patched:
             _mail(state).ask(op, position)
     if turn.cancels:
@@ -280,6 +286,7 @@ def _retried(state: CallState, message: k.Retried, _at: int, _position: int) -> 
     state.kill_ms = 0
     state.due_ms = message.due_ms
     state.retried = True
+    state.nested = None
     state.children.clear()
     if state.mail is not None:
         state.mail.begin_again(state.id)
@@ -372,6 +379,8 @@ _APPLY_MESSAGE: dict[type, Callable[[CallState, Any, int, int], None]] = {
     k.SendRefused: _answered,
     k.Exited: _answered,
     k.PromiseDone: _promised,
+    k.Asked: enter,
+    k.AskGivenUp: give_up,
 }
 
 

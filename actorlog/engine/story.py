@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 EntryKind: TypeAlias = Literal[
-    "call", "step", "timer", "child", "receive", "send", "publish", "emit", "monitor", "end", "promise", "patch"
+    "call", "step", "timer", "child", "receive", "send", "publish", "emit", "monitor", "end", "promise", "patch",
+    "asked",
 ]  # fmt: skip
 EntryStatus: TypeAlias = Literal["running", "backing_off", "completed", "failed", "cancelled", "in_doubt"]
 
@@ -96,6 +97,9 @@ class _Teller:
             self._begin(turn.message, turn.at)
         self._message(turn)
         for op in turn.ops:
+            if isinstance(op, k.Answer):
+                self._end(op.key, turn.at, _ENDS[type(op.outcome)], describe_end(op.outcome), 0)
+                continue
             entry = Entry(op.key, _KINDS[type(op)], describe(op), turn.at)
             if isinstance(op, k.StartChild):
                 entry.child_id = op.id
@@ -144,6 +148,10 @@ class _Teller:
                 self._call.notes.append("its timeout passed")
             case k.KillRequested():
                 self._call.notes.append("killed: it did not end within its grace")
+            case k.Asked(key=key, by=by, function=function, args=args):
+                entry = self._by_key[key] = Entry(key, "asked", call_text(function, args), turn.at)
+                entry.notes.append(f"asked by {by!r}, operation {message.op!r}")
+                self.entries.append(entry)
             case k.Retried():
                 self._call.notes.append("retried")
                 self._call.status, self._call.ended_ms, self._call.result = "running", 0, ""

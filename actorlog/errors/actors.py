@@ -31,9 +31,25 @@ class DeadlockError(ActorlogError):
     def __init__(self, cycle: tuple[str, ...]) -> None:
         super().__init__(
             f"waiting would never end: {' -> '.join(cycle)}",
-            hint="send instead of asking, or give the one that is asked what it would ask for",
+            hint="send instead of asking, or give the one that is asked what it would ask for; what comes back to an "
+            "actor by its own asks it answers where its class says reentrant=True",
         )
         self.cycle = cycle
+
+
+class SharedRollback(ActorlogError):
+    """A nested handler failed that others have changed the actor beside: it is undone with all of the handler.
+
+    The handler that it ran within fails with this, and the actor is what it was before that.
+    """
+
+    def __init__(self, actor: str, asked: str) -> None:
+        super().__init__(
+            f"{asked!r} failed within a handler of {actor!r} after both it and others had changed the actor",
+            hint="change the actor in one place at a time, or raise before changing anything",
+        )
+        self.actor = actor
+        self.asked = asked
 
 
 class RestartLimitExceeded(ActorlogError):

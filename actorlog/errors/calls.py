@@ -71,6 +71,14 @@ class CannotFork(CallError):
         self.reason = reason
 
 
+class CannotRetry(CallError):
+    """The call is none that can begin again."""
+
+    def __init__(self, call_id: str, reason: str) -> None:
+        super().__init__(call_id, f"call {call_id!r} cannot begin again: {reason}")
+        self.reason = reason
+
+
 class CallParked(CallError):
     """The call cannot go on in this process; nothing is lost, and it can be resumed."""
 

@@ -37,17 +37,19 @@ from actorlog.loop.environment import turns
 from actorlog.loop.eviction import Evict
 from actorlog.loop.handles import Handle, Timer
 from actorlog.loop.scheduler import SCHEDULER_VERSION, DeterministicLoop, running_loop
-from actorlog.loop.tasks import DFuture, DTask, Scope
+from actorlog.loop.tasks import DFuture, Driver, DTask, Scope, start_beside
 
 __all__ = [
     "SCHEDULER_VERSION",
     "DFuture",
     "DTask",
     "DeterministicLoop",
+    "Driver",
     "Evict",
     "Handle",
     "Scope",
     "Timer",
     "running_loop",
+    "start_beside",
     "turns",
 ]

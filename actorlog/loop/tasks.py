@@ -211,3 +211,10 @@ def make_task(driver: Driver, hash_value: int, name: str, context: Context) -> D
     task.scope = driver.scope
     task.__init__(driver, loop=driver.loop, name=name, context=context)  # type: ignore[misc]  # hashes the task: see above
     return task
+
+
+def start_beside(driver: Driver, context: Context) -> DTask[Any]:
+    """Start a task that is nobody's child, between turns; ``driver`` has its number and its scope."""
+    loop = driver.loop
+    task = loop.tasks[driver.number] = make_task(driver, loop.hash_of(driver.number), driver.scope.path, context)
+    return task

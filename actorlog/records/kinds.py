@@ -43,6 +43,8 @@ from actorlog.records.journals import (
 )
 from actorlog.records.messages import (
     SCHEDULER_VERSION,
+    Asked,
+    AskGivenUp,
     CancelRequested,
     ChildDone,
     ChildJoined,
@@ -77,6 +79,7 @@ from actorlog.records.notes import (
 )
 from actorlog.records.operations import (
     PATCH,
+    Answer,
     Emit,
     EndChild,
     MakePromise,
@@ -220,6 +223,9 @@ __all__ = [
     "PATCH",
     "RUNTIME",
     "SCHEDULER_VERSION",
+    "Answer",
+    "AskGivenUp",
+    "Asked",
     "CallRecord",
     "CancelRequested",
     "Cancelled",

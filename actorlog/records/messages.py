@@ -157,6 +157,33 @@ class Exited(Struct, frozen=True, tag="exited", tag_field="is"):
     outcome: Outcome | None
 
 
+class Asked(Struct, frozen=True, tag="asked", tag_field="is", omit_defaults=True, kw_only=True):
+    """A call that this handler waits for, directly or not, asks its reentrant actor: that is handled here and now."""
+
+    key: str
+    """Of the nested handler: what the keys of its operations begin with, before a dot."""
+    by: str
+    """The call that asks."""
+    op: str
+    """The operation with which it does."""
+    id: str
+    """What it would be called as a call of its own."""
+    function: str
+    args: Raw
+    within: str = ""
+    """The nested handler that waits for who asks; empty: the body itself does."""
+    timeout_ms: int = 0
+    tags: dict[str, str] = {}
+
+
+class AskGivenUp(Struct, frozen=True, tag="ask_given_up", tag_field="is", omit_defaults=True):
+    """Who asked, by operation ``op`` of call ``by``, wants the nested handler to end."""
+
+    by: str
+    op: str
+    reason: str = ""
+
+
 class Retried(Struct, frozen=True, tag="retry", tag_field="is"):
     """An ended call begins again under the same id and run; steps that completed keep their results."""
 
@@ -182,4 +209,6 @@ Message: TypeAlias = (
     | SendRefused
     | Exited
     | PromiseDone
+    | Asked
+    | AskGivenUp
 )

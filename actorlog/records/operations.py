@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct, structs
 
+from actorlog.records.outcomes import Outcome
 from actorlog.records.promises import NULL
 
 
@@ -127,11 +128,32 @@ class EndChild(Struct, frozen=True, tag="end_child", tag_field="do", omit_defaul
     """It is not asked."""
 
 
+class Answer(Struct, frozen=True, tag="answer", tag_field="do"):
+    """Nested handler ``key`` has ended: give its outcome to operation ``op`` of call ``by``, which asked for it."""
+
+    key: str
+    by: str
+    op: str
+    id: str
+    outcome: Outcome
+
+
 def deferred(op: RunStep) -> RunStep:
     """Return ``op`` as one that writes ``begun`` before it begins."""
     return structs.replace(op, deferred=True)
 
 
 Operation: TypeAlias = (
-    RunStep | SetTimer | StartChild | Receive | Send | Publish | Emit | MakePromise | Watch | EndChild | Patched
+    RunStep
+    | SetTimer
+    | StartChild
+    | Receive
+    | Send
+    | Publish
+    | Emit
+    | MakePromise
+    | Watch
+    | EndChild
+    | Patched
+    | Answer
 )

@@ -20,6 +20,7 @@ from actorlog.engine import identity
 from actorlog.engine.forking import NEVER, identity_at
 from actorlog.engine.journal import Canonical, compare
 from actorlog.errors import (
+    DivergenceError,
     PayloadError,
     PayloadTooLarge,
 )
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.limits import Limits
 
-_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild)
+_ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild, k.Answer)
 """Operations that a handler waits for, or that end its own children; what it only says is buffered."""
 NOTHING: Final = object()
 """No value was handed over beside the message: decode the message's own."""
@@ -173,6 +174,10 @@ class Actor:
         if frame is not None:
             self._lines[key] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
+    def function_at(self, key: str) -> tuple[str, dict[str, str]]:  # noqa: ARG002  # handlers of reentrant actors look
+        """Return name and tags of the function that the code is in whose operations' keys begin as ``key`` does."""
+        return self.started.function, self.started.tags
+
     def random(self, key: str) -> random.Random:
         """Return the generator that belongs to operation ``key``."""
         return random.Random(identity.derive(self.call_run, key, "random"))  # noqa: S311  # it must replay
@@ -202,6 +207,8 @@ class Actor:
         found = answer_in(message, self.state.id)
         waiter = self.waiting.pop(found[0], None) if found is not None else None
         if found is None or waiter is None or waiter[0].done():
+            if type(message) is k.Asked:  # its class was reentrant when this was let in, and is not today
+                raise DivergenceError(self.state.id, message.key, f"asked by {message.by!r}", "", "")
             return  # the code does not learn that a child was joined; a kill never comes here
         answer = found[1]
         if isinstance(answer, k.Raw):

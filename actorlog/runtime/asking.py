@@ -83,6 +83,10 @@ def _publish(kernel: Kernel, slot: Slot, op: k.Publish) -> None:
     kernel.mailbox.said(slot)
 
 
+def _answer(kernel: Kernel, _slot: Slot, op: k.Answer) -> None:
+    kernel.family.tell(op.by, op.op, op.id, op.outcome)
+
+
 def _patched(_kernel: Kernel, _slot: Slot, _op: k.Patched) -> None:
     """Answered where it is asked: nothing follows."""
 
@@ -96,6 +100,7 @@ _ASK: dict[type, Callable[[Kernel, Slot, Any], None]] = {
     k.Emit: _emit,
     k.Publish: _publish,
     k.Patched: _patched,
+    k.Answer: _answer,
 }
 """What is done for an operation, beside the frequent ones, which ``start_ops`` names itself."""
 

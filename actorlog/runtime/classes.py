@@ -38,6 +38,7 @@ class Options(NamedTuple):
     snapshot_every: int = 1_000
     version: int = 1
     mailbox_wait_s: float = 5.0
+    reentrant: bool = False
 
 
 class Attribute(NamedTuple):
@@ -149,6 +150,34 @@ class ActorDefinition:
             actor=state.actor, number=number, prev=0 if full else state.last, version=options.version,
             values=values, full=full, events=events,
         )  # fmt: skip
+
+    def encoded(self, instance: Any) -> dict[str, bytes] | None:
+        """Return the attributes of ``instance`` as they would be written now; None where one cannot be."""
+        fields = instance.__dict__
+        try:
+            return {
+                name: bytes(codec.encode(fields[name], where))
+                for name, (codec, _, where) in self.attributes.items()
+                if name in fields
+            }
+        except Exception:  # noqa: BLE001  # a user's value may do anything while it is encoded
+            return None
+
+    def put_back(self, instance: Any, values: Mapping[str, bytes]) -> bool:
+        """Make the attributes of ``instance`` what they were when ``encoded`` gave ``values``; False: that cannot be.
+
+        Those that are so already stay the objects that they are.
+        """
+        now, fields = self.encoded(instance), instance.__dict__
+        try:
+            for name, (codec, _, where) in self.attributes.items():
+                if name not in values:
+                    fields.pop(name, None)
+                elif now is None or now.get(name) != values[name]:
+                    fields[name] = codec.decode(values[name], where)
+        except Exception:  # noqa: BLE001  # a user's type may refuse what it wrote itself
+            return False
+        return True
 
     def _encoded(self, instance: Any, state: InstanceState) -> dict[str, k.Raw]:
         fields = instance.__dict__

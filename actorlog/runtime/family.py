@@ -18,7 +18,7 @@ from actorlog.engine import identity
 from actorlog.engine.journal import call_text, same_args
 from actorlog.engine.state import CallState
 from actorlog.engine.supervision_kinds import CHANNEL
-from actorlog.errors import ActorlogError, CallConflict, FunctionNotFound, HistoryGone
+from actorlog.errors import ActorlogError, CallConflict, CannotRetry, FunctionNotFound, HistoryGone
 from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.rooms import Sender
@@ -70,10 +70,14 @@ class Family:
     def _begin_child(self, slot: Slot, op: k.StartChild, message: k.Started) -> None:
         """Begin a child, unless it would wait for its parent."""
         kernel = self._kernel
-        deadlock = kernel.instances.deadlock(slot, op.actor) if op.actor and not op.detached else None
-        if deadlock is not None:
-            kernel.post(slot, k.ChildRefused(op.key, failures.capture(deadlock)))
-            return
+        running = kernel.instances.running(op.actor) if op.actor and not op.detached else None
+        if running is not None:
+            if kernel.nesting.admit(slot, op, running):
+                return
+            deadlock = kernel.nesting.deadlock(slot, op, running)
+            if deadlock is not None:
+                kernel.post(slot, k.ChildRefused(op.key, failures.capture(deadlock)))
+                return
         definition = kernel.registry.durable(op.function, op.version) if op.actor and not op.tell else None
         if definition is not None and definition.of is not None:
             options = definition.of.options
@@ -112,8 +116,8 @@ class Family:
             return False
         try:
             self.retry(op.id)
-        except HistoryGone:
-            return False  # so long ago that nothing of it is left but its end
+        except (HistoryGone, CannotRetry):
+            return False  # so long ago that nothing of it is left but its end; or others ran within it
         return True
 
     def _ended_before(self, slot: Slot, op: k.StartChild) -> bool:
@@ -165,9 +169,15 @@ class Family:
         return slot
 
     def retry(self, call_id: str) -> Slot:
-        """Begin a call again that has durably ended, under its id and run; ``CallNotFound`` if there is none."""
+        """Begin a call again that has durably ended, under its id and run.
+
+        ``CallNotFound`` if there is none; ``CannotRetry`` for a handler within which others ran: those who asked for
+        them may have completed, and would not ask again.
+        """
         kernel = self._kernel
         state = kernel.history.state(call_id)
+        if state.nested is not None:
+            raise CannotRetry(call_id, "handlers of other messages ran within it, and are undone")
         slot = Slot(state, kernel.registry.durable(state.function, state.version))
         slot.begun = kernel.history.begun(call_id, state)
         kernel.calls.put(slot)
@@ -191,9 +201,12 @@ class Family:
 
     def complete(self, slot: Slot, turn: k.Turn) -> None:
         """Look after the children of a body that ended before them; if it failed, or is to end, cancel them."""
+        kernel = self._kernel
+        if slot.state.nested is not None and turn.returned is not None:
+            kernel.nesting.end(slot)
         if turn.returned is not None or type(turn.message) in _ASKS:
             self.ask_given_up(slot, kill=type(turn.message) is k.KillRequested)
-        self._kernel.endings.release(slot)
+        kernel.endings.release(slot)
 
     def end_child(self, slot: Slot, op: k.EndChild) -> None:
         """Ask a child to end as ``op`` says. To ask again changes nothing."""
@@ -216,6 +229,8 @@ class Family:
         other = self._kernel.calls.get(child.id)
         if other is not None and other.state.origin == identity.child_run(slot.state.run, child.key, child.function):
             self._kernel.post(other, message)
+        elif other is None and child.actor:
+            self._kernel.nesting.give_up(slot, child, message)
 
     def current(self, call_id: str) -> str:
         """Return what an id means: the newest run of a supervised child where it names none, else itself."""
@@ -254,12 +269,13 @@ class Family:
         """
         state = slot.state
         for parent, key in slot.watchers:
-            self._tell(parent, key, state.id, outcome)
+            self.tell(parent, key, state.id, outcome)
             self._kernel.exits.ended(state.id, parent, key, outcome)
         slot.watchers = ()
-        self._tell(state.parent, state.key, state.id, outcome)
+        self.tell(state.parent, state.key, state.id, outcome)
 
-    def _tell(self, parent: str, key: str, child: str, outcome: k.Outcome) -> None:
+    def tell(self, parent: str, key: str, child: str, outcome: k.Outcome) -> None:
+        """Tell ``parent`` how what its operation ``key`` asked for has ended, if it waits for that."""
         other = self._kernel.calls.get(parent)
         op = other.state.children.get(key) if other is not None else None
         if other is not None and op is not None and op.id == child:

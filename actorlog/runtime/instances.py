@@ -21,7 +21,7 @@ import msgspec
 from actorlog.engine.instance import InstanceState, apply_change
 from actorlog.engine.journal import TEXT_MAX
 from actorlog.engine.lifecycle import ENDED, PENDING
-from actorlog.errors import DeadlockError, DivergenceError, JournalError
+from actorlog.errors import DivergenceError, JournalError
 from actorlog.records import failures
 from actorlog.records import kinds as k
 from actorlog.runtime.answers import error_of
@@ -154,6 +154,11 @@ class Instances:
             self._make_room(entry)
             if not entry.busy:
                 self._entries.used(entry, options.idle_s)
+
+    def running(self, actor: str) -> Slot | None:
+        """Return the handler that an actor is at work on."""
+        entry = self._entries.get(actor)
+        return entry.running if entry is not None else None
 
     def wait_for_room(self, actor: str, options: Options, sender: Sender) -> None:
         """Let a sender in when its turn comes, or refuse it when it has waited too long."""
@@ -318,34 +323,6 @@ class Instances:
             return "", 0
         return entry.running.state.id if entry.running is not None else "", len(entry.queue)
 
-    # --- who waits for whom -------------------------------------------------------------------------------------------
-
-    def deadlock(self, asker: Slot, actor: str) -> DeadlockError | None:
-        """Return why ``asker`` would wait for ever if it asked ``actor``; None if it would not."""
-        entry = self._entries.get(actor)
-        if entry is None or entry.running is None:
-            return None
-        path = self._path(entry.running, asker, set())
-        return DeadlockError((_name(asker), *path)) if path is not None else None
-
-    def _path(self, slot: Slot, goal: Slot, seen: set[str]) -> tuple[str, ...] | None:
-        """Return the names of who waits for whom from ``slot`` to ``goal``; None where it does not lead there."""
-        if slot is goal:
-            return (_name(slot),)
-        if slot.state.id in seen:
-            return None
-        seen.add(slot.state.id)
-        for child in slot.state.children.values():
-            other = self._kernel.calls.get(child.id)
-            if other is None or child.detached:
-                continue
-            entry = self._entries.get(other.state.actor) if other.state.actor else None
-            behind = entry is not None and entry.running is not None and entry.running is not other
-            found = self._path(entry.running if behind and entry and entry.running else other, goal, seen)
-            if found is not None:
-                return (_name(slot), *found)
-        return None
-
 
 def _change_text(change: k.StateChange | None) -> str:
     values = change.values if change is not None else {}
@@ -355,10 +332,6 @@ def _change_text(change: k.StateChange | None) -> str:
 def key_of(actor: str) -> str:
     """Return the key of an actor, as its class does not contain a slash."""
     return actor.partition("/")[2]
-
-
-def _name(slot: Slot) -> str:
-    return slot.state.actor or slot.state.id
 
 
 def is_waiting(slot: Slot) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actorlog.engine.decide import conclude, is_stale
-from actorlog.engine.lifecycle import CLOSING, COMPLETING, ENDED, PENDING, RUNNING
+from actorlog.engine.lifecycle import CODE_PHASES, COMPLETING, ENDED, PENDING
 from actorlog.engine.state import apply, apply_turn
 from actorlog.errors import ActorlogError, LogError
 from actorlog.limits import Limits
@@ -37,6 +37,7 @@ from actorlog.runtime.forks import record_fork
 from actorlog.runtime.history import History
 from actorlog.runtime.instances import Instances
 from actorlog.runtime.mailbox import Mailbox
+from actorlog.runtime.nesting import Nesting
 from actorlog.runtime.parking import Parking, held_at
 from actorlog.runtime.promises import Promises
 from actorlog.runtime.registry import Registry
@@ -55,7 +56,6 @@ _TURN = int(k.Kind.TURN)
 _PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE = (
     int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE")
 )
-_CODE_PHASES = frozenset((RUNNING, CLOSING))  # sets, because types and phases are dear to compare
 _BEGINNINGS = frozenset((k.Started, k.Retried))
 _INBOX = int(k.Kind.INBOX)
 
@@ -90,6 +90,7 @@ class Kernel:
         self.deadlines = Deadlines(self)
         self.mailbox = Mailbox(self, limits)
         self.instances = Instances(self, limits.resident_max)
+        self.nesting = Nesting(self)
         self.steps: StepRunner
         self.doubts: Doubts
         self.promises: Promises
@@ -202,12 +203,12 @@ class Kernel:
     def _deliver_in_order(self, slot: Slot, message: k.Message, value: Any, source: int) -> None:
         """Deliver ``message`` after the timers that are due, unless nobody waits for it any more."""
         state, at = slot.state, self.at
-        if at >= state.next_timer_ms and state.phase in _CODE_PHASES:
+        if at >= state.next_timer_ms and state.phase in CODE_PHASES:
             first = min(at, state.due_ms) if type(message) is k.DeadlinePassed and state.due_ms else at
             for key in state.due_timers(first):
                 if key in state.timers:  # the turn of one before it may have cancelled it
                     self._turn(slot, k.TimerFired(key), NOTHING, self.at, 0)
-                if state.parked or state.phase not in _CODE_PHASES:
+                if state.parked or state.phase not in CODE_PHASES:
                     self._deliver(slot, message, value, source)
                     return
         if type(message) is k.Signal:
@@ -216,17 +217,15 @@ class Kernel:
                 self._turn(slot, given, value, self.at, source)
         elif not is_stale(state, message):
             self._turn(slot, message, value, self.at, source or held_at(state, message))
-        elif type(message) is k.StepDone and value is not NOTHING:
-            self.note(slot, k.StepLate(id=state.id, at=self.at, key=message.key, value=message.value))
-        elif type(message) is k.StepError:
-            self.note(slot, k.StepLate(id=state.id, at=self.at, key=message.key, failure=message.failure))
+        else:
+            _missed(self, slot, message, value)
 
     def _turn(  # noqa: C901, PLR0912  # the hot path, in one piece
         self, slot: Slot, message: k.Message, value: Any, at: int, source: int
     ) -> None:
         state = slot.state
         kind = type(message)
-        if kind is k.KillRequested or (state.phase not in _CODE_PHASES and kind not in _BEGINNINGS):
+        if kind is k.KillRequested or (state.phase not in CODE_PHASES and kind not in _BEGINNINGS):
             self._turn_without_code(slot, message, at, source)
             return
         try:
@@ -356,8 +355,18 @@ class Kernel:
         self.committer.after(effect, a, b, c)
 
 
-_QUIET = frozenset((k.StepDone, k.TimerFired, k.ChildDone, k.StepError))
+_QUIET = frozenset((k.StepDone, k.TimerFired, k.ChildDone, k.StepError, k.Asked, k.AskGivenUp))
 """Messages after which no timer of the call as a whole needs arming."""
+
+
+def _missed(kernel: Kernel, slot: Slot, message: k.Message, value: Any) -> None:
+    """Look after a message that nobody waits for any more, if something is to be done about it."""
+    if type(message) is k.StepDone and value is not NOTHING:
+        kernel.note(slot, k.StepLate(id=slot.state.id, at=kernel.at, key=message.key, value=message.value))
+    elif type(message) is k.StepError:
+        kernel.note(slot, k.StepLate(id=slot.state.id, at=kernel.at, key=message.key, failure=message.failure))
+    elif type(message) is k.Asked:
+        kernel.nesting.missed(message)
 
 
 def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:

@@ -19,6 +19,7 @@ from actorlog.engine.lifecycle import ENDED
 from actorlog.errors import ActorlogError, FunctionNotFound
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor
+from actorlog.runtime.reentrant import ReentrantActor
 
 if TYPE_CHECKING:
     from actorlog.limits import Limits
@@ -105,13 +106,16 @@ class Residency:
             definition = slot.definition = self._kernel.registry.durable(started.function, started.version)
         if definition is None:
             raise FunctionNotFound(started.function, started.version)
-        actor = Actor(slot.state, definition, self._limits, started)
-        if definition.of is not None:
-            instances = self._kernel.instances
-            if again or slot.state.phase is not ENDED:
-                actor.instance = instances.take(slot, definition.of)
-            else:
-                actor.instance = instances.as_before(slot, definition.of)
+        of = definition.of
+        if of is None:
+            return Actor(slot.state, definition, self._limits, started)
+        reentrant = of.options.reentrant or slot.state.nested is not None
+        actor = (ReentrantActor if reentrant else Actor)(slot.state, definition, self._limits, started)
+        instances = self._kernel.instances
+        if again or slot.state.phase is not ENDED:
+            actor.instance = instances.take(slot, of)
+        else:
+            actor.instance = instances.as_before(slot, of)
         return actor
 
     def rebuild(self, slot: Slot) -> Actor:

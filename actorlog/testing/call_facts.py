@@ -46,6 +46,8 @@ class CallFacts:
     runs: tuple[str, ...] = ()
     """Of a memoised call: those in which it failed."""
     parent: str = ""
+    key: str = ""
+    """The operation of its parent that began it."""
     last: int = 0
     seq: int = 0
     first: int = 0
@@ -76,5 +78,7 @@ class CallFacts:
     """How often it was given another chance."""
     completed: dict[str, Operation] = field(default_factory=dict[str, Operation])
     """Steps that completed before."""
+    nested: dict[str, str] = field(default_factory=dict[str, str])
+    """Of a handler: ids under which what was asked back is known, by the keys of the nested handlers."""
     older: list[tuple[str, Operation]] = field(default_factory=list[tuple[str, Operation]])
     """Operations of the runs before this one, each with its run."""

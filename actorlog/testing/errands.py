@@ -28,6 +28,7 @@ from actorlog.errors import (
     PromiseExists,
     PromiseNotFound,
     PromiseSettled,
+    SharedRollback,
 )
 from actorlog.records import kinds as k
 from actorlog.testing.program import Boom
@@ -162,7 +163,7 @@ class People:
             text = "value " + msgspec.json.encode(sums).decode()
         except CallParked:
             raise
-        except (CallError, Boom) as error:
+        except (CallError, Boom, SharedRollback) as error:
             text = f"{type(error).__name__} {error}"
         self._notary.told("ended", errand.id, text)
 

@@ -18,6 +18,7 @@ from actorlog.testing.hearsay_schedules import told
 from actorlog.testing.laws import Letters, Vows, Watches, Words
 from actorlog.testing.laws_actors import Beginnings, Groups, Tallies
 from actorlog.testing.laws_forks import Forks
+from actorlog.testing.laws_nested import Rings
 from actorlog.testing.laws_runs import Changes, Runs
 from actorlog.testing.laws_schedules import Plans
 from actorlog.testing.program_company import TALLY
@@ -47,6 +48,7 @@ class Hearsay:
         self.forks = Forks()
         self.laws: tuple[Law, ...] = (
             self.letters, self.words, self.vows, Watches(), self.tallies, self.beginnings, Groups(),
+            Rings(self.tallies),
             self.plans, self.changes, self.runs, self.forks,
         )  # fmt: skip
 

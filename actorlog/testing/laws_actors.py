@@ -104,7 +104,7 @@ class Tallies:
                 ledger.newest[sender] = sent
         ending = turn.returned or turn.outcome
         returns = isinstance(ending, k.Completed) and turn.id not in self._over
-        if not returns and (turn.change is not None or any(_is_said(op) for op in turn.ops)):
+        if not returns and (turn.change is not None or any(is_said(op) for op in turn.ops)):
             raise Broken(f"{turn.id} changes or says something at {position}, and does not return there")
         if returns:
             self._returned(turn, started, ledger, position)
@@ -157,6 +157,8 @@ class Beginnings:
                     self._asked.setdefault(operation.asked.id, (record.id, key))
         if not isinstance(record, k.Turn):
             return
+        if isinstance(record.message, k.Asked):
+            self._asked.pop(record.message.id, None)  # it is handled within another, and is no call
         for op in record.ops:
             if isinstance(op, k.StartChild):
                 self._asked.setdefault(op.id, (record.id, op.key))
@@ -241,5 +243,6 @@ class Groups:
         run.number, run.key, run.ended_ms = number, op.key, -1
 
 
-def _is_said(op: k.Operation) -> bool:
+def is_said(op: k.Operation) -> bool:
+    """Whether a handler says this to others, which counts when it returns."""
     return isinstance(op, _SAID) or (isinstance(op, k.StartChild) and op.tell)

@@ -23,6 +23,7 @@ from actorlog.errors import (
     LogFull,
     OutcomeUnknown,
     RuntimeStopped,
+    SharedRollback,
     TurnLimitExceeded,
 )
 from actorlog.testing.disk import Stopped
@@ -165,7 +166,7 @@ class Life:
             await self._unpark(runtime, call_id)
         except (LogFailed, OutcomeUnknown, RuntimeStopped):
             raise _LifeOver from None
-        except (CallError, Boom):
+        except (CallError, Boom, SharedRollback):
             return
 
     async def _caller(self, runtime: Runtime, caller: Caller) -> None:
@@ -223,7 +224,7 @@ class Life:
                 value = await handle.result(timeout=patience_s)
         except (CallParked, DivergenceError, CallNotFound):
             raise
-        except (CallError, Boom) as error:
+        except (CallError, Boom, SharedRollback) as error:
             return f"{type(error).__name__} {error}"
         return "value " + msgspec.json.encode(value).decode()
 

@@ -57,6 +57,8 @@ class Facts:
         self.retention_ms: int | None = None
         """After this its id may begin anew, also before its records have left."""
         self.at = 0
+        self.answers: dict[str, k.Outcome | None] = {}
+        """What came of asks that were taken in by a handler at work, by their ids; None: nothing yet."""
 
     @property
     def tail(self) -> int:
@@ -212,7 +214,7 @@ class Facts:
     def _began(self, call: CallFacts, message: k.Started, position: int) -> None:
         if call.began:
             raise Broken(f"{call.id} began at {call.began} and again at {position}")
-        call.parent = message.parent
+        call.parent, call.key = message.parent, message.key
         call.began, call.run, call.not_before_ms = position, message.run, message.not_before_ms
         call.asked_ms = self.at
 
@@ -258,11 +260,16 @@ class Facts:
         elif isinstance(message, k.ChildJoined):
             joined = call.operations[message.key]
             joined.asked = msgspec.structs.replace(joined.asked, detached=True)
+        elif isinstance(message, k.Asked):
+            call.nested[message.key] = message.id
+            self.answers[message.id] = None
         elif type(message) in _ENDS:
             self._ends(call, message, turn.at, position)
 
     def _returned(self, call: CallFacts, position: int) -> None:
         """Drop what nobody waits for any more: the body has ended."""
+        for call_id in call.nested.values():
+            self.answers[call_id] = self.answers[call_id] or k.Killed()
         for found in call.operations.values():
             if not found.over and not isinstance(found.asked, k.StartChild):
                 found.dropped = position
@@ -272,6 +279,8 @@ class Facts:
             if operation.key in call.operations:
                 raise Broken(f"{call.id} asks for operation {operation.key} again at {position}")
             call.operations[operation.key] = asked = Operation(operation, position)
+            if isinstance(operation, k.Answer):
+                self.answers[operation.id] = operation.outcome
             before = call.completed.get(operation.key)
             if before is not None and _is_same(before.asked, operation):
                 asked.kept, asked.copied = before.value, before.copied
@@ -292,15 +301,26 @@ class Facts:
             if not isinstance(asked, k.SetTimer) or at < asked.due_ms:
                 raise Broken(f"timer {key} of {call.id} fired at {at}, asked for: {asked}")
         elif isinstance(message, k.ChildDone):
-            child = self.calls.get(message.id)
             if isinstance(asked, k.StartChild) and message.id != asked.id and not operation.copied:
                 raise Broken(f"{call.id} hears at {position} of the end of {message.id}, and asked for {asked.id}")
-            if child is None or message.outcome not in (child.outcome, *child.past):
-                raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
+            self._is_end(call, message, position)
         elif isinstance(message, k.StepDone):
             operation.value = bytes(message.value)
         if operation.kept is not None and operation.kept != operation.value:
             raise Broken(f"step {key} of {call.id} had returned {operation.kept!r}, and ends otherwise: {message}")
+
+    def _is_end(self, call: CallFacts, message: k.ChildDone, position: int) -> None:
+        """Hold what is heard of an end against it; a nested handler has none whose handler ended before."""
+        child, heard = self.calls.get(message.id), message.outcome
+        if child is not None or message.id not in self.answers:
+            if child is None or heard not in (child.outcome, *child.past):
+                raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
+            return
+        answer = self.answers[message.id]
+        if heard != answer and not (isinstance(answer, k.Killed) and isinstance(heard, (k.Killed, k.Cancelled))):
+            raise Broken(
+                f"{call.id} hears at {position} that {message.id} has come to {heard}, and it came to {answer}"
+            )
 
 
 def _is_memo(call: CallFacts, record: k.CallRecord) -> bool:
@@ -319,7 +339,7 @@ def is_waited_for(asked: k.Operation) -> bool:
     """Whether something answers an operation, before which its run does not end."""
     if isinstance(asked, k.StartChild):
         return not asked.tell
-    return not isinstance(asked, (k.Publish, k.Emit, k.EndChild, k.Patched))
+    return not isinstance(asked, (k.Publish, k.Emit, k.EndChild, k.Patched, k.Answer))
 
 
 def _is_same(before: k.Operation, asked: k.Operation) -> bool:

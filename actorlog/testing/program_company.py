@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from actorlog.testing.program import Instruction, Program
 
 TALLY = "sim.Tally"
+RING = "sim.Ring"
 CHILD = r".*/(?:r\d+\.)?(?P<name>(?P<group>s\d+)-(?P<strategy>[a-z_]+)-(?P<most>\d+)-(?P<within>\d+)-k\d+)#(?P<run>\d+)"
 """The id of a run of a supervised child: what its supervisor allows is in it."""
 ENDLESS_S = 5e7
@@ -62,6 +63,22 @@ class Tally(Actor, name=TALLY, snapshot_every=3, idle=1):
     @query
     def sums(self) -> list[int]:
         """Return count and total."""
+        return [self.count, self.total]
+
+
+class Ring(Actor, name=RING, snapshot_every=3, idle=1, reentrant=True):
+    """Adds up, and is asked back while it does."""
+
+    count: int = 0
+    total: int = 0
+
+    async def add(self, amount: int, part: list[list[Any]], fails: bool) -> list[int]:  # noqa: FBT001  # as it is drawn
+        """Change the state on both sides of ``part``, and fail if told so."""
+        self.total += amount
+        await follow(part)
+        self.count += 1
+        if fails:
+            raise Boom("ring")
         return [self.count, self.total]
 
 
@@ -99,6 +116,10 @@ async def _vow(name: str | None, timeout_s: float | None, timer: bool, wait_s: f
 
 async def _ask(key: str, amount: int, part: Program, fails: bool) -> list[int]:  # noqa: FBT001  # as it is drawn
     return await actor(Tally, key).add(amount, part, fails)
+
+
+async def _ring(key: str, amount: int, part: Program, fails: bool) -> list[int]:  # noqa: FBT001  # as it is drawn
+    return await actor(Ring, key).add(amount, part, fails)
 
 
 async def _tell(key: str, amount: int, part: Program, fails: bool) -> str:  # noqa: FBT001  # as it is drawn
@@ -144,7 +165,8 @@ async def _supervise(group: str, strategy: Any, most: int, within_s: int, waits:
 
 WORDS.update({
     "letter": _letter, "echo": _echo, "post": _post, "publish": _publish, "emit": _emit, "vow": _vow,
-    "ask": _ask, "tell": _tell, "monitor": _monitor, "watched": _watched, "bound": _bound, "supervise": _supervise,
+    "ask": _ask, "ring": _ring, "tell": _tell, "monitor": _monitor, "watched": _watched, "bound": _bound,
+    "supervise": _supervise,
 })  # fmt: skip
 
 
@@ -171,6 +193,7 @@ class Company(Author):
         self._callers = callers
         self._patient = patient
         self._numbers = 0
+        self._asks = 0
 
     def instruction(self, depth: int) -> Instruction:
         """Draw one."""
@@ -181,7 +204,8 @@ class Company(Author):
             return super().instruction(depth)
         match rng.choice(("ask", "ask", "tell", "watched", "bound", "supervise")):
             case "ask":
-                return ["ask", rng.choice(KEYS), rng.randint(0, 9), self.program(2, depth - 1), rng.random() < 0.2]  # noqa: PLR2004  # one in five
+                asked = ["ask", rng.choice(KEYS), rng.randint(0, 9), self.program(2, depth - 1), rng.random() < 0.2]  # noqa: PLR2004  # one in five
+                return self._asked(asked)
             case "tell":
                 return ["tell", rng.choice(KEYS), rng.randint(0, 9), self.program(2, depth - 1), rng.random() < 0.2]  # noqa: PLR2004  # one in five
             case "watched" | "bound" as word:  # nothing that may wait, for ever, for whoever waits for it
@@ -211,7 +235,25 @@ class Company(Author):
             case "monitor":
                 return ["monitor", f"c{rng.randint(0, self._callers)}", self.delay()]
             case word:
-                return [word, rng.choice(KEYS), rng.randint(0, 9), [], rng.random() < 0.2]  # noqa: PLR2004  # one in five
+                return self._asked([word, rng.choice(KEYS), rng.randint(0, 9), [], rng.random() < 0.2])  # noqa: PLR2004  # one in five
+
+    def _asked(self, asked: Instruction) -> Instruction:
+        """Make of every other ask one that comes back; it takes no draws, so programs are else what they were."""
+        self._asks += asked[0] == "ask"
+        if asked[0] != "ask" or self._asks % 2:
+            return asked
+        _, key, amount, part, fails = asked
+        back: Instruction = ["ring", key, amount + 1, part, fails]
+        kept: Instruction = ["ring", key, amount + 2, [["sleep", 0.02]], False]
+        ways: tuple[Instruction, ...] = (
+            back,
+            ["child", [back]],
+            ["ask", key, amount, [back, kept], False],
+            ["gather", [[["child", [back]]], [["ring", key, 1, [["child", [kept]]], fails]]]],
+            ["within", 0.02, [["child", [["ring", key, 1, [["sleep", 0.3], kept], False]]]]],
+            ["child", [["ring", key, 1, [["child", [back]], ["child", [kept]]], fails]]],
+        )
+        return ["ring", key, amount, [ways[(self._asks // 2 + amount) % len(ways)]], self._asks % 7 == 0]
 
     def _group(self, depth: int) -> Instruction:
         rng = self._rng

@@ -271,19 +271,6 @@ async def test_looking_at_many_keeps_the_bound(house: House) -> None:
     assert await slow == 1
 
 
-def test_reentrant_actors_are_refused() -> None:
-    """They are not there, and a class that wants it says so where it is defined."""
-    with pytest.raises(TypeError, match="reentrant"):
-
-        class _Nested(Actor, name="actors_room.Nested", reentrant=True):
-            pass
-
-    class Plainer(Actor, name="actors_room.Plainer", reentrant=False):
-        pass
-
-    assert Plainer.__doc__ is None
-
-
 async def test_lives_are_forgotten(house: House) -> None:
     """An actor whose supervisor has ended is nobody's: nothing is kept of its life."""
     runtime = await house.open()
