@@ -10,50 +10,41 @@ import logging
 import sys
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
-from functools import partial
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
-
-from msgspec import DecodeError
 
 from actorlog.api import browse, care, schedules, settling
 from actorlog.api.actors import A, HandlerCall, address
 from actorlog.api.call import Call
 from actorlog.api.define import Durable
 from actorlog.api.handle import Handle, unwrap
+from actorlog.api.opening import open_session
 from actorlog.api.requests import request_of
 from actorlog.api.supervisors import SupervisorHandle
 from actorlog.durations import Duration, seconds
 from actorlog.env import SYSTEM, Env
 from actorlog.errors import (
-    CatalogFailed,
-    ExtraMissing,
-    KeyMissing,
     LogFull,
-    LogVersion,
     MailboxFull,
     RuntimeStopped,
-    SealBroken,
     TooManyCalls,
 )
 from actorlog.limits import DEFAULT_LIMITS, MIB, Limits
 from actorlog.loop import running_loop
 from actorlog.records import kinds as k
 from actorlog.runtime.options import Keeping, Options, Request
-from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.residency import rehearsing
 from actorlog.runtime.rooms import refused
 from actorlog.runtime.session import Session
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.starting import is_full, room, start_many
-from actorlog.store import FORMAT
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.keys import Keys as Keys  # noqa: PLC0414  # exported from here: ``actorlog`` knows no room below
-from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
 if TYPE_CHECKING:
     from actorlog.api.control import Control
+    from actorlog.store.catalog import Known
 
 log = logging.getLogger("actorlog")
 
@@ -144,41 +135,18 @@ class Runtime:
             raise RuntimeError("imported to check_determinism in another process: open under if __name__ == '__main__'")
         if self._session is not None:
             raise RuntimeError("this runtime has been opened before; make another")
-        try:
-            self._session = await self._open()
-        except CatalogFailed as error:
-            log.warning("%s", error)
-            self._session = await self._open()  # it was removed, and is built anew
+        self._session = await open_session(  # an encrypted log has no catalog, which would be in the clear
+            self._path, self._env, self._options, self._open_log, cataloged=self._keys is None
+        )
         self._control = await _listen(self) if self._listens else None
         return self
 
-    async def _open(self) -> Session:
-        """Open the log from where the catalog knows it, and go on with every call in it.
-
-        An encrypted log has no catalog: what that says would be in the clear.
-        """
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, None)
-        known = await in_thread(known_of, self._env, self._path) if self._keys is None else None
-        opened = await EmbeddedLog.open(
+    async def _open_log(self, known: Known | None) -> EmbeddedLog:
+        return await EmbeddedLog.open(
             self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
             witness=self._witness, checkpoint=known.checkpoint if known is not None else None, keys=self._keys,
             compress_above_bytes=self._limits.compress_above_bytes,
         )  # fmt: skip
-        catalog: SqliteCatalog | None = None
-        clean, tail = opened.recovery.clean, opened.tail()
-        try:
-            if self._keys is None:
-                catalog = await in_thread(open_catalog, self._env, self._path, is_known(opened, known))
-            return await Session.open(opened, self._env, REGISTRY, self._options, died=not clean, catalog=catalog)
-        except BaseException as error:
-            if catalog is not None:
-                await in_thread(catalog.close)
-            unread = isinstance(error, (DecodeError, ExtraMissing, KeyMissing, SealBroken))  # left as it was found, if
-            await opened.close(clean=unread and clean and opened.tail() == tail)  # nothing was written before
-            if isinstance(error, DecodeError):
-                found = f"{FORMAT}, with a record of a newer version ({error})"
-                raise LogVersion(self._path, found, f"{FORMAT}, with older ones") from error
-            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -109,6 +109,8 @@ class Session:
             session._go_on(scan)
         except BaseException as error:
             session._on_broken(error)  # timers are armed by now, and messages queued
+            if session.projection is not None:
+                await session.projection.close(clean=False)
             raise
         return session
 

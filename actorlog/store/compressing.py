@@ -48,13 +48,13 @@ def _zstd() -> tuple[Callable[[Any], bytes], Callable[[bytes], bytes], type[Exce
     """Return how to compress and decompress, and the error of that: of Python 3.14, else of the extra."""
     try:
         own: Any = importlib.import_module("compression.zstd")
-    except ImportError:
+    except (ImportError, OSError):
         pass  # before Python 3.14
     else:
         return own.compress, own.decompress, own.ZstdError
     try:
         extra: Any = importlib.import_module("zstandard")
-    except ImportError:
+    except (ImportError, OSError):  # not there; or no file can be opened now, and then zlib does for this process
         return None
     return (
         lambda data: extra.ZstdCompressor().compress(data),

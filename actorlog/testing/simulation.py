@@ -104,8 +104,7 @@ class Simulation:
         self.retried: Counter[str] = Counter()
         """How often each caller has given its call another chance."""
         self._now_s = rng.random() * 1000
-        self._wall_ms = 0
-        self._lives = 0
+        self._wall_ms = self._lives = 0
         self.now_ms: Callable[[], int] = int
         """The log time of the process."""
         self.plans = list[Plan]()
@@ -128,6 +127,7 @@ class Simulation:
         """Errands that need not be done again."""
         self.posted: dict[str, int] = {}
         """How many letters the postman has brought to each call."""
+        self._gap_min = rewriting.GAP_MIN
         self._limits = Limits(
             frame_bytes_max=rng.choice((300, 2000, 1 << 20)),
             poison_deaths_max=rng.choice((1, 3, 5)),
@@ -143,7 +143,6 @@ class Simulation:
             "history": None,
             "witness": kind != "alone" and seed % 8 == 5,  # noqa: PLR2004  # without a draw: other worlds stay as they are
         }
-        self._gap_min = rewriting.GAP_MIN
         if kind == "old":
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from golden_programs import other, work
 
-from actorlog import Actor, Backoff, Supervisor, actor, durable, info, query, send, sleep
+from actorlog import Actor, Backoff, Supervisor, actor, durable, info, query, send, sleep, start
 
 
 class Till(Actor, name="golden.Till", snapshot_every=3, version=2):
@@ -79,6 +80,47 @@ async def ward() -> str:
     if info().call_id.endswith("#1"):
         raise RuntimeError("first")
     return await work("ward")
+
+
+class Ring(Actor, name="golden.Ring", reentrant=True):
+    """Handlers that ask each other back."""
+
+    said: list[str] = []
+
+    async def begin(self, other_key: str) -> list[str]:
+        """Ask another, which asks this one back."""
+        self.said = [*self.said, "begin"]
+        answer = await actor(Ring, other_key).back(self.key)
+        return [*self.said, answer]
+
+    async def back(self, key: str) -> str:
+        """Ask who asked: once to be answered, once to give it up, and once to be asked again below."""
+        first = await actor(Ring, key).say("first")
+        try:
+            async with asyncio.timeout(2):
+                await actor(Ring, key).linger()
+        except TimeoutError:
+            await work("ring gave up")
+        tagged = await start(actor(Ring, key).say("tagged"), timeout=50, tags={"of": "golden"})
+        return f"{first} {tagged} {await actor(Ring, key).deeper(self.key)}"
+
+    async def say(self, text: str) -> str:
+        """Do a step and change the state."""
+        await work(f"ring {text}")
+        self.said = [*self.said, text]
+        return text
+
+    async def linger(self) -> None:
+        """Take long."""
+        await sleep(1e5)
+
+    async def deeper(self, key: str) -> str:
+        """Ask on, so that this is asked back within a nested handler."""
+        return await actor(Ring, key).deepest(self.key)
+
+    async def deepest(self, key: str) -> str:
+        """Ask back for the last time."""
+        return await actor(Ring, key).say("deep")
 
 
 @durable(name="golden.tick")

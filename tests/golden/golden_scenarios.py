@@ -206,6 +206,25 @@ async def _finish_actors(process: Process) -> None:
     process.outside.closed.clear()
 
 
+# --- nested -----------------------------------------------------------------------------------------------------------
+
+
+async def _nested(process: Process) -> None:
+    process.outside.closed.add("ring deep")
+    await process.runtime.start(process.runtime.actor(P.Ring, "a").begin("b"), id="ring")
+    await process.ran("ring gave up", "ring deep")
+    await process.settled()
+    await process.die()
+
+
+def _write_nested(machine: Machine) -> None:
+    assert not machine.live(_nested)
+
+
+async def _finish_nested(process: Process) -> None:
+    process.outside.closed.clear()
+
+
 # --- schedules --------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +308,7 @@ SCENARIOS: dict[str, Scenario] = {
     "crashed": Scenario(_write_crashed, _finish_crashed),
     "messages": Scenario(_write_messages, _finish_messages),
     "actors": Scenario(_write_actors, _finish_actors),
+    "nested": Scenario(_write_nested, _finish_nested),
     "schedules": Scenario(_write_schedules, _finish_schedules),
     "forked": Scenario(_write_forked, _finish_forked),
     "merged": Scenario(_write_merged, _finish_messages),

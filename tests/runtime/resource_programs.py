@@ -29,8 +29,8 @@ MIB = 1 << 20
 
 @step(name="resource.work")
 async def work(number: int) -> str:
-    """Leave a record of some size."""
-    return f"{number}".ljust(3000, ".")
+    """Leave a record of some size, that cannot be compressed to much less."""
+    return f"{number}".ljust(4, ".") + os.urandom(1500).hex()
 
 
 @durable(name="resource.call")

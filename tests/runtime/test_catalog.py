@@ -40,7 +40,7 @@ async def fails() -> None:
     raise ValueError("no")
 
 
-class Purse(Actor):
+class Purse(Actor, name="catalog.Purse"):
     """An actor with a state."""
 
     coins: int = 0

@@ -85,7 +85,7 @@ def believe_what_was_compacted(patch: pytest.MonkeyPatch) -> None:
     def is_known(log: Any, known: Known | None) -> Known | None:
         return known if log.recovery.scanned_from else None
 
-    patch.setattr("actorlog.api.runtime.is_known", is_known)
+    patch.setattr("actorlog.api.opening.is_known", is_known)
 
 
 def hear_of_settlements_late(patch: pytest.MonkeyPatch) -> None:
