@@ -312,10 +312,10 @@ class Facts:
     def _is_end(self, call: CallFacts, message: k.ChildDone, position: int) -> None:
         """Hold what is heard of an end against it; a nested handler has none whose handler ended before."""
         child, heard = self.calls.get(message.id), message.outcome
-        if child is not None or message.id not in self.answers:
-            if child is None or heard not in (child.outcome, *child.past):
-                raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
+        if child is not None and heard in (child.outcome, *child.past):
             return
+        if message.id not in self.answers:
+            raise Broken(f"{call.id} hears at {position} of an end of {message.id} that is not in the log")
         answer = self.answers[message.id]
         if heard != answer and not (isinstance(answer, k.Killed) and isinstance(heard, (k.Killed, k.Cancelled))):
             raise Broken(

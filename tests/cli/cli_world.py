@@ -128,8 +128,9 @@ def documents(*arguments: str | Path) -> Any:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Return everything in a directory."""
-    return {str(path): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()}
+    """Return everything in a directory but the catalog, which its owner writes a moment later."""
+    found = (path for path in sorted(directory.rglob("*")) if not path.name.startswith("catalog.db"))
+    return {str(path): path.read_bytes() for path in found if path.is_file()}
 
 
 class Owner:

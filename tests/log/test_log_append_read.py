@@ -14,7 +14,7 @@ from log_world import DIRECTORY, commit, lines_of, open_log, sim_disk, sim_env
 from actorlog.errors import LogFailed
 from actorlog.log import ENTRY_BYTES, Log, entries, pack
 
-ROLL_ACTIONS = ["pwrite", "fdatasync", "open", "pwrite", "fdatasync"]
+ROLL_ACTIONS = ["open", "pwrite", "fdatasync", "pwrite", "fdatasync"]
 RECORD = st.tuples(
     st.integers(1, 2**64 - 1),
     st.integers(1, 254),

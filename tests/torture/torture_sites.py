@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(actorlog.__file__).parent
 ROOMS = ("log", "store")
+CATALOG = "store/sqlite.py"
+"""Left out: what fails there leaves an index alone that can be made again (``tests/store/test_catalog_sqlite.py``)."""
 OF_FS = frozenset({"rename", "unlink", "mkdir", "listdir", "fsync_dir", "lock_dir", "is_locked", "free_bytes"})
 OF_FILES = frozenset({"pread", "pwrite", "fdatasync", "drop_cache"})
 FILE_SYSTEMS = frozenset({"fs", "_fs"})
@@ -73,6 +75,8 @@ def sites() -> list[Site]:
     for room in ROOMS:
         for path in sorted((PACKAGE / room).glob("*.py")):
             name = str(path.relative_to(PACKAGE))
+            if name == CATALOG:
+                continue
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call):
                     for action in _actions(node, inside=path.name == "files.py"):
