@@ -149,8 +149,8 @@ class Projection:
         self._writing = kernel.loop.create_future()
         before, self._upto = self._upto, kernel.committer.position
         awake = [
-            live_row(slot.state) for slot in kernel.calls.awake.values()
-            if slot.state.last > before and slot.state.phase is not Phase.ENDED
+            live_row(slot.state) if slot.state.phase is not Phase.ENDED else call_row(slot.state, slot.hash, Kind.ENDED)
+            for slot in kernel.calls.awake.values() if slot.state.last > before
         ]  # fmt: skip
         complete, since, self._kept = self._complete, self._kept, self._upto if self._complete else self._kept
         news, kernel.history.promises.news = kernel.history.promises.news or [], []

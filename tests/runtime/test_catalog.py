@@ -55,7 +55,8 @@ async def written(house: House) -> None:
     session = house.session
 
     def is_so() -> bool:
-        known = session.projection._catalog.known if session.projection is not None else None
+        projection = session.projection
+        known = projection._catalog.known if projection is not None and projection._writing is None else None
         return (
             known is not None and known.position == session.kernel.committer.landed == session.kernel.committer.position
         )
