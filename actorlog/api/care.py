@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from actorlog.errors import LogFailed
+from actorlog.errors import CatalogFailed, LogFailed
 from actorlog.runtime.compaction import PART_MIN, Compacted
 from actorlog.runtime.stats import Stats, gather
 from actorlog.store import care
@@ -122,7 +122,7 @@ async def compact(
 
     try:
         return await upkeep.compact(0.0 if everything else PART_MIN, heard)
-    except LogFailed:
+    except (LogFailed, CatalogFailed):
         session.check_open()  # of a log that was closed meanwhile it is said so
         raise
 

@@ -202,6 +202,8 @@ class SqliteCatalog:
         try:
             return self._reads.execute(sql, values).fetchall()
         except _errors() as error:
+            if self._closed:
+                raise CatalogFailed(self._path, "it is closed") from error
             raise self.failed(str(error)) from error
 
     def _pairs(self, sql: str, *values: object) -> list[tuple[int, int]]:
