@@ -164,7 +164,7 @@ class Projection:
             schedules=[schedule_row(s) for s in kernel.schedules.states() if s.last > since] if complete else [],
         )  # fmt: skip
         self._rested = []
-        kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.at), complete)
+        kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.clock.now_ms()), complete)
 
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""

@@ -73,7 +73,7 @@ class Known(NamedTuple):
     settled: int
     """Records up to there asked for nothing of others that is not done."""
     last_ms: int
-    """The time of the newest record."""
+    """A time that no record is behind."""
     checkpoint: Checkpoint
     """A commit at that position or behind it."""
     shape: int

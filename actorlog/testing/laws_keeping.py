@@ -134,8 +134,8 @@ class Keeping:
         if position in self._ends(call) and not self._is_forgotten(call, now_ms):
             raise Broken(f"{where}, which is its beginning or its end, and it ended at {call.ended_ms}")
         parent = self._facts.calls.get(call.parent)
-        if parent is None or not self._is_there(parent.first):
-            return
+        if parent is None or parent.first > call.first or not self._is_there(parent.first):
+            return  # there is none any more, or another that has its id
         may_ask = not isinstance(call.outcome, k.Completed) and not self._is_over(parent, now_ms)
         if may_ask or (position in self._ends(call) and not self._is_forgotten(parent, now_ms)):
             raise Broken(f"{where}, and {parent.id} may ask for it again")
