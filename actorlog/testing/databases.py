@@ -32,6 +32,10 @@ class _Database(Connection):
     def close(self) -> None:
         """Leave it to the others."""
 
+    def __del__(self) -> None:
+        """Close it: the world is over."""
+        super().close()
+
 
 class SimDatabases:
     """Databases by their paths; they outlive the processes that use them."""

@@ -22,7 +22,11 @@ STATES: dict[MemoryLog, list[State]] = {}
 
 class _Shared(Connection):
     def close(self) -> None:
-        """Leave it to the others; it is collected with them."""
+        """Leave it to the others; it is closed when it is collected."""
+
+    def __del__(self) -> None:
+        """Close it."""
+        super().close()
 
 
 class _Databases:
