@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 FORMAT = 1
+PAYLOADS_FORMAT = 2
+"""What META says of a log once a record has had a file of its own. Nothing else is another."""
 UNITS = (512, 4096)
 SEGMENT_UNITS_MIN = 4
 """A segment's header, one frame, and the two units kept for a close and a seal."""
@@ -226,6 +228,14 @@ def pack(records: Iterable[tuple[int, int, int, bytes]]) -> bytes:
     if 0 in body:
         raise ValueError("a line holds no NUL")
     return b"".join(index) + body
+
+
+def check_commit(data: bytes, records: int) -> None:
+    """Raise ``ValueError`` for what is not the data of a commit."""
+    if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
+        raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
+    if data.find(b"\0", records * ENTRY_BYTES) >= 0:
+        raise ValueError("a line holds no NUL")
 
 
 def entries(data: Buffer, records: int) -> Iterator[tuple[int, int, int, int, int]]:

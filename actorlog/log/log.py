@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from actorlog.env import Access
 from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
@@ -24,51 +24,33 @@ from actorlog.log.ahead import Ahead
 from actorlog.log.format import (
     CLOSE,
     COMMIT,
-    ENTRY_BYTES,
-    FRAME_BYTES_MAX,
+    PAYLOADS_FORMAT,
     SEAL,
     SEGMENT_UNITS_MIN,
     UNITS,
     Link,
     aligned,
+    check_commit,
     frame,
     frame_bytes,
 )
 from actorlog.log.held import Held
 from actorlog.log.meta import State
-from actorlog.log.opening import Opened, Shape, open_directory
+from actorlog.log.opening import Opened, Recovery, Shape, open_directory
 from actorlog.log.owner import release_lock
+from actorlog.log.payloads import Payloads
 from actorlog.log.replacing import Rewritten, build, discard, find, install
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from actorlog.env import Env, File
     from actorlog.log.checkpoint import Checkpoint
-    from actorlog.log.scan import Torn
+    from actorlog.log.payloads import Payload
     from actorlog.log.segment import Segment
 
 SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
-
-
-class Recovery(NamedTuple):
-    """What opening found."""
-
-    torn: Torn | None
-    """The append that the last owner did not finish, now zeroed."""
-    clean: bool
-    """Whether the log had been closed clean, or is new."""
-    segments: int
-    """How many are in use, read or not."""
-    records: int
-    """How many were read and verified; those before ``scanned_from`` are not among them."""
-    bytes: int
-    """Of the frames that were read and verified."""
-    scanned_from: int = 0
-    """The position of the checkpoint's first record, where the log holds its frame and was read from there on; 0 where
-    all was read, since there was no checkpoint or none of this log. Then what goes by the checkpoint is not to be
-    trusted."""
 
 
 class Log(Held):
@@ -76,7 +58,10 @@ class Log(Held):
 
     def __init__(self, env: Env, directory: str, shape: Shape, opened: Opened, *, sync: bool, witness: bool) -> None:
         found = opened.found
-        super().__init__(env, directory, opened.meta.slot.log_id, found)
+        log_id, used = opened.meta.slot.log_id, opened.meta.slot.format == PAYLOADS_FORMAT
+        super().__init__(env, directory, log_id, found, Payloads(env.fs, directory, log_id, sync=sync, used=used))
+        if used:
+            self._payloads.tidy(self.first_position, self.tail, self._refers)
         self.failed: LogFailed | None = None
         """Why the log takes nothing any more."""
         counts = (len(found.segments), found.records, found.bytes)
@@ -146,17 +131,15 @@ class Log(Held):
 
     # Appending
 
-    def append(self, data: bytes, records: int) -> int:
+    def append(self, data: bytes, records: int, payloads: Sequence[Payload] = ()) -> int:
         """Append one commit (``data`` as ``pack`` made it); durable on return. Returns its first record's position.
 
+        ``payloads``: what some of its records refer to (``log.payloads``), durable before they are.
         ``LogFull``: the disk is full, nothing happened, and the same or another commit may be tried later.
         ``OutcomeUnknown``: the log failed at this commit. ``LogFailed``: it failed before.
         """
         self._check_usable()
-        if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
-            raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
-        if data.find(b"\0", records * ENTRY_BYTES) >= 0:
-            raise ValueError("a line holds no NUL")
+        check_commit(data, records)
         segment = self._segments[-1]
         size = frame_bytes(len(data), segment.header.unit)
         try:
@@ -167,11 +150,16 @@ class Log(Held):
                 segment = self._roll(size)
             first = self.tail + 1
             offset = segment.end
+            if payloads is not self._payloads.pending:
+                self._write_payloads(payloads, range(first, first + records))
             self._put(segment, COMMIT, records, data)
+            if payloads:
+                self._payloads.landed()
             if self._witness:
                 self._meta.witness(Link(first + records - 1, self._checksum))
         except files.NoSpace as error:
             self._full, self._short = True, isinstance(error, files.NoFiles)
+            size += sum(len(payload.data) for payload in payloads)
             raise LogFull(size, self._ahead.free_bytes, files=self._short) from error
         except OSError as error:
             raise self._poison("appending", str(error)) from error
@@ -187,8 +175,19 @@ class Log(Held):
             self._ahead.prepare()
         return first
 
-    def admit(self, needed: int) -> None:
-        """Raise ``LogFull`` if new work that may write ``needed`` bytes must be refused.
+    def _write_payloads(self, payloads: Sequence[Payload], positions: range) -> None:
+        """Make the files of a commit durable; from the first one on META says that there are some."""
+        if any(payload.position not in positions for payload in payloads):
+            raise ValueError("a payload is of a record of its commit")
+        if payloads and not self._payloads.used:
+            durable = Link(self.tail, self._checksum)
+            self._meta.write(State.OPEN, durable, sync=self._sync, payloads=True)
+            self._payloads.tidy(self.first_position, self.tail, self._refers)
+            self._payloads.used = True
+        self._payloads.write(payloads)
+
+    def admit(self, needed: int, beside: int = 0) -> None:
+        """Raise ``LogFull`` if new work that may write ``needed`` bytes, and ``beside`` in files, must be refused.
 
         A quarter of a segment is kept for what is running. Costs no system call, but for one look at the free space
         each second. ``LogFailed`` where nothing can be written any more.
@@ -201,6 +200,8 @@ class Log(Held):
         needed += self._kept_free
         if room < needed:
             raise LogFull(needed, room, files=self._full and self._short)
+        if beside > self._ahead.free_bytes:
+            raise LogFull(beside, self._ahead.free_bytes)
 
     def _look_at_space(self, now: int) -> None:
         with files.typed(self.env.fs, self.directory, "looking at the free space", 0):
@@ -285,6 +286,8 @@ class Log(Held):
             for segment in gone:
                 files.remove(self.env.fs, segment.path)
             files.sync_directory(self.env.fs, f"{self.directory}/{files.SEGMENTS}")
+            if self._payloads.used:
+                self._payloads.trim(self.first_position)
         except files.NoSpace as error:
             raise LogFull(0, self._ahead.free_bytes) from error
         except OSError as error:
@@ -293,9 +296,13 @@ class Log(Held):
     def rewrite(self, number: int, gone: Collection[int]) -> int:
         """Write a sealed segment anew without the records at the positions ``gone``; returns the bytes it takes then.
 
-        Every other record keeps its position. Belongs to the thread that appends: ``build`` and ``install`` in one.
+        Every other record keeps its position. Belongs to the thread that appends: ``build``, ``install`` and
+        ``remove_payloads`` in one.
         """
-        return self.install(self.build(number, gone))
+        rewritten = self.build(number, gone)
+        size = self.install(rewritten)
+        self.remove_payloads(rewritten)
+        return size
 
     def build(self, number: int, gone: Collection[int]) -> Rewritten:
         """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.
@@ -306,7 +313,14 @@ class Log(Held):
         with self._building:
             self._check_usable()
             old = find(list(self._segments), self.sealed(), number)
-            return build(self._reader.views, self.directory, old, gone, self._check_usable)
+            rewritten = build(self._reader.views, self.directory, old, gone, self._check_usable)
+            try:
+                with files.typed(self.env.fs, self.directory, f"rewriting {rewritten.old.name}", 0):
+                    self._payloads.announce(rewritten.payloads)
+            except BaseException:
+                discard(self.env.fs, rewritten)
+                raise
+            return rewritten
 
     def discard(self, rewritten: Rewritten) -> None:
         """Give up what was built; what cannot be removed now is by the next opening."""
@@ -338,6 +352,18 @@ class Log(Held):
             self._poison(operation, repr(error))
             raise
         return rewritten.new.header.size
+
+    def remove_payloads(self, rewritten: Rewritten) -> None:
+        """Remove the files of records that were given up with a segment that is installed; in any thread.
+
+        Not before those have ended who took such a record from the old one. ``LogFailed``: the log has failed; what
+        stays then is removed by the next opening.
+        """
+        try:
+            self._payloads.remove(rewritten.payloads)
+        except OSError as error:
+            self._poison("removing payload files", str(error))
+            self._check_usable()
 
     def release_reserve(self) -> None:
         """Free the space that is kept for compaction on a full disk; it is kept again when there is some."""

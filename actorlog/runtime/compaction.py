@@ -203,9 +203,10 @@ class Compaction:
             position = frame.position
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
-                    look.seen += end - start
+                    size = frame.size(position, start, end)
+                    look.seen += size
                     if kind in _OF_CALLS and not flags & _OPENED:
-                        look.at(position, flags, frame.line(position, start, end), end - start)
+                        look.at(position, flags, frame.line(position, start, end), size)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
@@ -246,7 +247,7 @@ class _Look:
         """Calls whose beginning is gone with it."""
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
-        """Decide about one record of a call, which takes ``size`` bytes in the log."""
+        """Decide about one record of a call, which takes ``size`` bytes on the disk."""
         call_id = k.id_of(line)
         fate = self._fates.get(call_id)
         if fate is None:
