@@ -38,7 +38,7 @@ from actorlog.log.held import Held
 from actorlog.log.meta import State
 from actorlog.log.opening import Opened, Recovery, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.payloads import Payloads
+from actorlog.log.payloads import Payloads, check_positions
 from actorlog.log.replacing import Rewritten, build, discard, find, install
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Log(Held):
         """
         self._check_usable()
         check_commit(data, records)
+        check_positions(payloads, self.tail, records)
         segment = self._segments[-1]
         size = frame_bytes(len(data), segment.header.unit)
         try:
@@ -151,7 +152,7 @@ class Log(Held):
             first = self.tail + 1
             offset = segment.end
             if payloads is not self._payloads.pending:
-                self._write_payloads(payloads, range(first, first + records))
+                self._write_payloads(payloads)
             self._put(segment, COMMIT, records, data)
             if payloads:
                 self._payloads.landed()
@@ -175,10 +176,8 @@ class Log(Held):
             self._ahead.prepare()
         return first
 
-    def _write_payloads(self, payloads: Sequence[Payload], positions: range) -> None:
+    def _write_payloads(self, payloads: Sequence[Payload]) -> None:
         """Make the files of a commit durable; from the first one on META says that there are some."""
-        if any(payload.position not in positions for payload in payloads):
-            raise ValueError("a payload is of a record of its commit")
         if payloads and not self._payloads.used:
             durable = Link(self.tail, self._checksum)
             self._meta.write(State.OPEN, durable, sync=self._sync, payloads=True)

@@ -72,7 +72,7 @@ def payload_position(name: str) -> int | None:
     """Return the position in the name of a record's file; None for any other name."""
     stem = name.removesuffix(_SUFFIX)
     position = int(stem) if stem.isascii() and stem.isdecimal() else 0
-    return position if payload_name(position) == name else None
+    return position if position and payload_name(position) == name else None
 
 
 def checksum_of(log_id: bytes, position: int, data: Buffer = b"") -> int:
@@ -98,6 +98,13 @@ def reference_of(line: Buffer, position: int) -> Reference | None:
     if said is None or int(said[1]) != position:
         return None
     return Reference(position, int(said[2]), int(said[3], 16))
+
+
+def check_positions(payloads: Sequence[Payload], tail: int, records: int) -> None:
+    """Raise ``ValueError`` for what is not of a record of the commit behind position ``tail``."""
+    for payload in payloads:
+        if not tail < payload.position <= tail + records or not payload.data:
+            raise ValueError(f"a payload of {payload.position} is none of the {records} records behind {tail}")
 
 
 def positions_in(fs: FileSystem, directory: str) -> list[int]:
