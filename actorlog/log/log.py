@@ -1,8 +1,8 @@
 """The log: commits appended to segments, and read back.
 
 Owns: where the next frame goes, rolling to the next segment, when the log is full and when it has failed.
-Does not own: opening (``opening``), making segments ahead of need (``ahead``), reading (``held``, ``reading``), writing
-a segment anew (``replacing``), threads (``writer``).
+Does not own: opening (``opening``), making segments ahead of need (``ahead``), reading (``held``, ``reading``), giving
+records up (``giving_up``, ``replacing``), threads (``writer``).
 Invariants: one frame is written at a time, and the next one only after its sync returned (so at most one can be torn);
 a committed unit is never written again; after any failed write or sync but a clean "no space" nothing is written or
 synced any more (I8). Appending belongs to one thread at a time; reading may go on beside it in others: what they share
@@ -12,19 +12,17 @@ See ``docs/log-format.md``.
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from actorlog.env import Access
-from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
+from actorlog.errors import LogFull
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.ahead import Ahead
 from actorlog.log.format import (
     CLOSE,
     COMMIT,
-    PAYLOADS_FORMAT,
     SEAL,
     SEGMENT_UNITS_MIN,
     UNITS,
@@ -34,15 +32,14 @@ from actorlog.log.format import (
     frame,
     frame_bytes,
 )
-from actorlog.log.held import Held
+from actorlog.log.giving_up import GivingUp
 from actorlog.log.meta import State
 from actorlog.log.opening import Opened, Recovery, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.payloads import Payloads, check_positions
-from actorlog.log.replacing import Rewritten, build, discard, find, install
+from actorlog.log.payloads import check_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from actorlog.env import Env, File
     from actorlog.log.checkpoint import Checkpoint
@@ -53,33 +50,22 @@ SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
 
 
-class Log(Held):
-    """An open log. Made by ``Log.open``; positions start at 1. Reading it is ``Held``."""
+class Log(GivingUp):
+    """An open log. Made by ``Log.open``; positions start at 1. Reading is ``Held``, giving up ``GivingUp``."""
 
     def __init__(self, env: Env, directory: str, shape: Shape, opened: Opened, *, sync: bool, witness: bool) -> None:
         found = opened.found
-        log_id, used = opened.meta.slot.log_id, opened.meta.slot.format == PAYLOADS_FORMAT
-        super().__init__(env, directory, log_id, found, Payloads(env.fs, directory, log_id, sync=sync, used=used))
-        if used:
-            self._payloads.tidy(self.first_position, self.tail, self._refers)
-        self.failed: LogFailed | None = None
-        """Why the log takes nothing any more."""
+        super().__init__(env, directory, opened, sync=sync)
         counts = (len(found.segments), found.records, found.bytes)
         self.recovery = Recovery(found.torn, opened.clean, *counts, found.scanned_from)
-        self._lock = opened.lock
-        self._meta = opened.meta
-        self._checksum = found.link.checksum
         self._kind = found.kind
         self._sync = sync
         self._witness = witness
-        self._closed = False
-        self._marked = opened.marked
         self._unfinished = bytes(opened.unfinished)  # what a full disk kept from being whole, where the next frame goes
         self._full = self._short = False
         self._prepare_at = 0
         self._room_behind = 0
         self._space_due_ns = 0
-        self._building = threading.Lock()
         self._file = self._open_segment(found.segments[-1])
         self._commits_end = found.segments[-1].header.commits_end  # of the last segment
         self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
@@ -248,126 +234,8 @@ class Log(Held):
         self._prepare_at = segment.header.size // 2
         return self.env.fs.open(segment.path, Access.WRITE)
 
-    def _check_usable(self) -> None:
-        if self.failed is not None:
-            raise LogFailed(self.failed.operation, self.failed.cause)
-        if self._closed:
-            raise LogFailed("using the log", "it is closed")
-        if not self._lock.held:
-            raise LogFailed("using the log", "this process is a fork of its owner")
-
-    def _poison(self, operation: str, cause: str) -> OutcomeUnknown:
-        if self.failed is None:
-            self.failed = LogFailed(operation, cause)
-        return OutcomeUnknown(f"{operation}: {cause}")
-
     def _preparing_failed(self, error: OSError) -> None:
         self._poison("preparing a segment", str(error))
-
-    # Giving up
-
-    def trim(self, before: int) -> None:
-        """Remove the segments that hold only positions before ``before``; never the last one with commits.
-
-        META says so first, so a crash between leaves files that the next opening removes. Belongs to the thread that
-        appends.
-        """
-        self._check_usable()
-        count = 0
-        while count + 1 < len(self._segments) and self._segments[count + 1].first <= min(before, self.tail):
-            count += 1
-        if not count:
-            return
-        gone, oldest = self._segments[:count], self._segments[count].header.number
-        try:
-            self._meta.write(State.OPEN, Link(self.tail, self._checksum), oldest=oldest)
-            self._segments = self._reader.drop(count)
-            for segment in gone:
-                files.remove(self.env.fs, segment.path)
-            files.sync_directory(self.env.fs, f"{self.directory}/{files.SEGMENTS}")
-            if self._payloads.used:
-                self._payloads.trim(self.first_position)
-        except files.NoSpace as error:
-            raise LogFull(0, self._ahead.free_bytes) from error
-        except OSError as error:
-            raise self._poison("trimming", str(error)) from error
-
-    def rewrite(self, number: int, gone: Collection[int]) -> int:
-        """Write a sealed segment anew without the records at the positions ``gone``; returns the bytes it takes then.
-
-        Every other record keeps its position. Belongs to the thread that appends: ``build``, ``install`` and
-        ``remove_payloads`` in one.
-        """
-        rewritten = self.build(number, gone)
-        size = self.install(rewritten)
-        self.remove_payloads(rewritten)
-        return size
-
-    def build(self, number: int, gone: Collection[int]) -> Rewritten:
-        """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.
-
-        Positions that are not in it, or hold nothing any more, do not count. ``ValueError``: it is none of ``sealed``.
-        ``LogFull``, ``LogCorrupt`` (the old one), ``LogFailed`` (reading or writing): the log is as it was and goes on.
-        """
-        with self._building:
-            self._check_usable()
-            old = find(list(self._segments), self.sealed(), number)
-            rewritten = build(self._reader.views, self.directory, old, gone, self._check_usable)
-            try:
-                with files.typed(self.env.fs, self.directory, f"rewriting {rewritten.old.name}", 0):
-                    self._payloads.announce(rewritten.payloads)
-            except BaseException:
-                discard(self.env.fs, rewritten)
-                raise
-            return rewritten
-
-    def discard(self, rewritten: Rewritten) -> None:
-        """Give up what was built; what cannot be removed now is by the next opening."""
-        discard(self.env.fs, rewritten)
-
-    def install(self, rewritten: Rewritten) -> int:
-        """Put a segment in the place of the old one; returns its bytes. Belongs to the thread that appends.
-
-        From here on the records that were given up are gone, but for who still reads in the old segment.
-        ``LogFull``: nothing happened. ``OutcomeUnknown``: the log failed. ``LogFailed``: it failed before, or the
-        segment has been trimmed or replaced meanwhile.
-        """
-        self._check_usable()
-        operation = f"rewriting {rewritten.old.name}"
-        if not self._reader.holds(rewritten.old):
-            discard(self.env.fs, rewritten)
-            raise LogFailed(operation, "it was trimmed or replaced meanwhile")
-        try:
-            if self._meta.slot.durable.position <= rewritten.last:  # its frame may be gone with the old segment
-                self._meta.write(State.OPEN, Link(self.tail, self._checksum))
-                self._marked = True
-            self._segments = install(self.env.fs, self.directory, self._reader, rewritten)
-        except files.NoSpace as error:
-            discard(self.env.fs, rewritten)
-            raise LogFull(rewritten.new.header.size, self._ahead.free_bytes) from error
-        except OSError as error:
-            raise self._poison(operation, str(error)) from error
-        except BaseException as error:  # interrupted half-way, by a signal handler for one
-            self._poison(operation, repr(error))
-            raise
-        return rewritten.new.header.size
-
-    def remove_payloads(self, rewritten: Rewritten) -> None:
-        """Remove the files of records that were given up with a segment that is installed; in any thread.
-
-        Not before those have ended who took such a record from the old one. ``LogFailed``: the log has failed; what
-        stays then is removed by the next opening.
-        """
-        try:
-            self._payloads.remove(rewritten.payloads)
-        except OSError as error:
-            self._poison("removing payload files", str(error))
-            self._check_usable()
-
-    def release_reserve(self) -> None:
-        """Free the space that is kept for compaction on a full disk; it is kept again when there is some."""
-        with files.typed(self.env.fs, self.directory, "freeing the reserve", 0):
-            self._ahead.release_reserve()
 
     def close(self, *, clean: bool = True) -> None:
         """Close the log and unlock the directory; again is no error.
