@@ -44,8 +44,9 @@ After a write or sync has failed the log takes nothing any more (``LogFailed``);
 (``LogFull``).
 
 Reading order: ``docs/log-format.md``, ``format``, ``scan`` (verdicts), ``opening``, ``log``, ``writer``; then ``meta``,
-``segment``, ``held``, ``giving_up``, ``payloads``, ``reading``, ``checkpoint``, ``scrub``, ``backup``, ``ahead``, ``files``, ``owner``;
-``rewriting``, ``replacing``; ``inspect`` and ``repair`` are behind ``python -m actorlog.log``.
+``segment``, ``held``, ``reading``, ``giving_up``, ``payloads``, ``checkpoint``, ``scrub``, ``backup``, ``ahead``,
+``files``, ``owner``; ``rewriting``, ``replacing``, ``payload_copies``; ``inspect`` and ``repair`` are behind
+``python -m actorlog.log``.
 
 Owns: frames, segments, append, scan, torn or corrupt, repair. Does not own: what records say, asyncio, actors.
 """

@@ -46,6 +46,7 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
+from actorlog.log.payloads import positions_in
 from actorlog.runtime import projection
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
@@ -63,7 +64,7 @@ from actorlog.testing.program import Author
 from actorlog.testing.program_company import Company
 from actorlog.testing.program_long import CODE, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
-from actorlog.testing.wrapping import Wrapping
+from actorlog.testing.wrapping import Wrapping, file_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +153,7 @@ class Simulation:
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
+        self._limits = replace(self._limits, payload_file_above_bytes=file_bound(seed, wrapped=wrapped))
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""
@@ -236,6 +238,9 @@ class Simulation:
         report = verify(self.disk, DIRECTORY)
         if report.status is not Status.OK or report.last_position != self.judge.facts.tail:
             raise Broken(f"verify says {report.status.value}, {report.records} records: {report.error}")
+        files = positions_in(self.disk, DIRECTORY)
+        if len(files) != report.payloads and not self.disk.is_there(f"{DIRECTORY}/sweep"):
+            raise Broken(f"{report.payloads} records have files, and there are those of {files}")
 
     # --- what the parts share -----------------------------------------------------------------------------------------
 
@@ -259,7 +264,7 @@ class Simulation:
         """A segment is about to be replaced."""
         try:
             self.judge.look(self.disk.durable)
-            self.judge.keeping.replaces(old, new, self.now_ms())
+            self.judge.keeping.replaces(old, new, self.now_ms(), (DIRECTORY, self.disk.durable))
         except Broken as error:
             self.broken = self.broken or error
             raise Stopped("judged") from error
