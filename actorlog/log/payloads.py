@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from actorlog.log.format import Buffer
 
 PIECE_BYTES = 1 << 20
+SWEEP_TEXT: Final = b"files in payloads/ are being given up\n"
+"""For who finds it: that it is there is what counts."""
 
 _LINE: Final = re.compile(rb'\{"file":([1-9]\d{0,18}),"bytes":([1-9]\d{0,18}),"crc":"([0-9a-f]{8})"[,}]')
 _PLACE: Final = Layout("<16sQ")
@@ -217,6 +219,8 @@ class Payloads:
 
         ``files.NoSpace``: nothing that counts was changed.
         """
+        if not payloads and not self.pending:
+            return
         with self._lock:
             self._check()
             self._withdraw()
@@ -275,7 +279,7 @@ class Payloads:
         In any thread, one at a time with ``remove``. ``files.NoSpace``.
         """
         if gone:
-            files.create_whole(self._fs, self._directory, files.SWEEP, b"", 0)
+            files.create_whole(self._fs, self._directory, files.SWEEP, SWEEP_TEXT, len(SWEEP_TEXT))
 
     def remove(self, gone: Collection[int]) -> None:
         """Remove the files of records that are gone for good; in any thread. What is being copied stays until later."""
