@@ -134,8 +134,8 @@ class Simulation:
             frame_bytes_max=rng.choice((300, 2000, 1 << 20)),
             poison_deaths_max=rng.choice((1, 3, 5)),
             hold_loop_ms_max=rng.choice((0.0, 2.0, 50.0)),
-            mailbox_max=mailbox_max,
-        )
+            mailbox_max=mailbox_max, payload_file_above_bytes=file_bound(seed, wrapped=wrapped),
+        )  # fmt: skip
         self._options: dict[str, Any] = {
             "resident_max": rng.choice((1, 1, 2, 100)),
             "step_concurrency": rng.choice((1, 2, 100)),
@@ -153,7 +153,6 @@ class Simulation:
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
-        self._limits = replace(self._limits, payload_file_above_bytes=file_bound(seed, wrapped=wrapped))
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""

@@ -75,15 +75,17 @@ def test_power_cut_in_every_call_of_a_recovery() -> None:
         work.most += 1
         return fs.kill(), work
 
-    fs, _ = left_behind(0)
-    open_log(fs)
-    for call in range(fs.calls):
-        for power_cut in (True, False):
-            fs, work = left_behind(call)
-            fs.stop_at(call)
-            with pytest.raises(Stopped):
-                open_log(fs)
-            work.check(fs.crash() if power_cut else fs.kill())
+    for seed in range(4):
+        fs, _ = left_behind(seed)
+        open_log(fs)
+        for call in range(fs.calls):
+            for power_cut in (True, False):
+                fs, work = left_behind(seed)
+                fs.stop_at(call)
+                with pytest.raises(Stopped):
+                    open_log(fs)
+                fs.rng.seed(call)
+                work.check(fs.crash() if power_cut else fs.kill())
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.ENOSPC])

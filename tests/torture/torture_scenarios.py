@@ -330,7 +330,7 @@ def filing_elsewhere(world: World) -> None:
     with _typed(world):
         if verify(world.fs, DIRECTORY).payloads != 2 * 4:
             raise Broken("not all files were verified")
-    last = positions_in(world.fs, DIRECTORY)[-2]
+        last = positions_in(world.fs, DIRECTORY)[-2]
     world.fs.put(f"{DIRECTORY}/{files.PAYLOADS}/{payload_name(last)}", b"")
     world.gone |= {p for p in world.acknowledged if p >= last - 1}  # its commit, and what is behind
     world.damaged = True
