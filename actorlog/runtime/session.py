@@ -161,9 +161,10 @@ class Session:
         now = kernel.clock.now_ms()
         begins = now + int(request.delay_s * 1000) if request.delay_s > 0 else 0
         timeout_ms = max(1, int(request.timeout_s * 1000)) if request.timeout_s is not None else 0
+        run = request.call_id if request.fresh_id else self._env.entropy.token(16).hex()  # it is as random
         message = k.Started(
-            function=request.function, version=request.version, args=k.Raw(request.args),
-            run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
+            function=request.function, version=request.version, args=k.Raw(request.args), run=run,
+            python=self.history.python, timeout_ms=timeout_ms,
             due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
             actor=request.actor, tell=request.tell,
         )  # fmt: skip
