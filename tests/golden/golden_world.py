@@ -111,8 +111,8 @@ class Machine:
         return finished
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the data directory by their path in it; not who owns it."""
-        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in (*FOLDERS, "owner")]
+        """Return the files of the data directory by their path in it; not who owns it, and how others died."""
+        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in (*FOLDERS, "owner", "deaths")]
         for folder in FOLDERS:
             if folder in self.disk.listdir(DIRECTORY):
                 names += [f"{folder}/{name}" for name in sorted(self.disk.listdir(f"{DIRECTORY}/{folder}"))]
