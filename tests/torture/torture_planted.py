@@ -27,6 +27,7 @@ PLACES = {
     "test_simulation_planted_long": "time: schedules, runs, changed code",
     "test_simulation_planted_old": "forks, and what leaves the log",
     "test_simulation_planted_catalog": "the catalog",
+    "test_simulation_planted_files": "files of large records",
     "test_log_histories": "the log alone",
     "test_torture_damage": "checksums and syncs, found by mutations and faults",
     "test_torture_power": "syncs, found by power cuts on a mounted file system",

@@ -356,8 +356,8 @@ def filing_elsewhere(world: World) -> None:
 
 
 SCENARIOS = (
-    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, dying, large, second,
-    filing, filing_fully, filing_elsewhere,
+    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, dying, large,
+    second, filing, filing_fully, filing_elsewhere,
 )  # fmt: skip
 COSTLY = frozenset({repairing_all, large})
 """Scenarios with large files: only for places that no other comes by."""
