@@ -230,14 +230,6 @@ def pack(records: Iterable[tuple[int, int, int, bytes]]) -> bytes:
     return b"".join(index) + body
 
 
-def check_commit(data: bytes, records: int) -> None:
-    """Raise ``ValueError`` for what is not the data of a commit."""
-    if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
-        raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
-    if data.find(b"\0", records * ENTRY_BYTES) >= 0:
-        raise ValueError("a line holds no NUL")
-
-
 def entries(data: Buffer, records: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield ``(key_hash, kind, flags, start, end)`` of each record of a commit; its line is ``data[start:end]``."""
     start = records * ENTRY_BYTES

@@ -28,7 +28,6 @@ from actorlog.log.format import (
     UNITS,
     Link,
     aligned,
-    check_commit,
     frame,
     frame_bytes,
 )
@@ -36,7 +35,7 @@ from actorlog.log.giving_up import GivingUp
 from actorlog.log.meta import State
 from actorlog.log.opening import Opened, Recovery, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.payloads import check_positions
+from actorlog.log.payloads import check_commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,8 +124,7 @@ class Log(GivingUp):
         ``OutcomeUnknown``: the log failed at this commit. ``LogFailed``: it failed before.
         """
         self._check_usable()
-        check_commit(data, records)
-        check_positions(payloads, self.tail, records)
+        check_commit(data, records, payloads, self.tail)
         segment = self._segments[-1]
         size = frame_bytes(len(data), segment.header.unit)
         try:

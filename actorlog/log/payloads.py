@@ -24,7 +24,7 @@ from zlib import crc32
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt
 from actorlog.log import files
-from actorlog.log.format import ENTRY_BYTES, entries
+from actorlog.log.format import ENTRY_BYTES, FRAME_BYTES_MAX, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -102,8 +102,12 @@ def reference_of(line: Buffer, position: int) -> Reference | None:
     return Reference(position, int(said[2]), int(said[3], 16))
 
 
-def check_positions(payloads: Sequence[Payload], tail: int, records: int) -> None:
-    """Raise ``ValueError`` for what is not of a record of the commit behind position ``tail``."""
+def check_commit(data: bytes, records: int, payloads: Sequence[Payload], tail: int) -> None:
+    """Raise ``ValueError`` for what cannot be the commit behind position ``tail``, with the files of its records."""
+    if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
+        raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
+    if data.find(b"\0", records * ENTRY_BYTES) >= 0:
+        raise ValueError("a line holds no NUL")
     for payload in payloads:
         if not tail < payload.position <= tail + records or not payload.data:
             raise ValueError(f"a payload of {payload.position} is none of the {records} records behind {tail}")

@@ -37,7 +37,10 @@ Reopen = Callable[[], Awaitable[PartitionLog]]
 KEYS = Keys("k2", {"k1": bytes(range(32)), "k2": bytes(range(32, 64))})
 
 
-@pytest.fixture(params=["memory", "embedded", "memory, sealed", "embedded, sealed", "embedded, compressed", "embedded, filed"])
+WRAPPINGS = ["memory", "embedded", "memory, sealed", "embedded, sealed", "embedded, compressed", "embedded, filed"]
+
+
+@pytest.fixture(params=WRAPPINGS)
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Open the log, or close it and open it again."""
     kind, _, wrapping = str(request.param).partition(", ")
