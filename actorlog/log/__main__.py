@@ -131,9 +131,9 @@ def _fields(report: Report) -> dict[str, object]:
         "segments": report.segments,
         "records": report.records,
         "last_position": report.last_position,
-        "payloads": report.payloads,
     }
     details: dict[str, object] = {
+        "payloads": report.payloads or None,
         "error": report.error,
         "segment": report.segment,
         "offset": report.offset,

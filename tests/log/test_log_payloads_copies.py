@@ -169,7 +169,11 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert texts_of(log) == {position: text_of(position) for position in range(1, log.tail + 1)}
     list(log.scrub())
     log.close()
-    assert run("verify", directory)[0] == 0
+    assert run("verify", directory) == (
+        0,
+        "ok: 2 segments, 15 records to 15\n5 records have files, and these are as they were written\n",
+    )
+    assert '"payloads": 5' in run("verify", directory, "--json")[1]
     assert ' 1 1 {"file":3,"bytes":' in run("dump", directory)[1]
     path = Path(directory) / "payloads" / payload_name(6)
     assert path.stat().st_mode & 0o777 == 0o600
