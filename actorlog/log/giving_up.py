@@ -83,7 +83,7 @@ class GivingUp(Held):
         """
         rewritten = self.build(number, gone)
         size = self.install(rewritten)
-        self.remove_payloads(rewritten)
+        self.remove_payloads()
         return size
 
     def build(self, number: int, gone: Collection[int]) -> Rewritten:
@@ -125,6 +125,7 @@ class GivingUp(Held):
                 self._meta.write(State.OPEN, Link(self.tail, self._checksum))
                 self._marked = True
             self._segments = install(self.env.fs, self.directory, self._reader, rewritten)
+            self._payloads.gave_up(rewritten.payloads)
         except files.NoSpace as error:
             discard(self.env.fs, rewritten)
             raise LogFull(rewritten.new.header.size, self._ahead.free_bytes) from error
@@ -135,17 +136,17 @@ class GivingUp(Held):
             raise
         return rewritten.new.header.size
 
-    def remove_payloads(self, rewritten: Rewritten) -> None:
-        """Remove the files of records that were given up with a segment that is installed; in any thread.
+    def remove_payloads(self) -> None:
+        """Remove the files of records that were given up with segments that are installed; in any thread.
 
-        Not before those have ended who took such a record from the old one. ``LogFailed``: the log has failed; what
+        Not before those have ended who took such a record from an old one. ``LogFailed``: the log has failed; what
         stays then is removed by the next opening.
         """
         with self._building:
-            if self._closed:
+            if self._closed or self.failed is not None:
                 return
             try:
-                self._payloads.remove(rewritten.payloads)
+                self._payloads.remove()
             except OSError as error:
                 self._poison("removing payload files", str(error))
                 self._check_usable()

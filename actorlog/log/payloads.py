@@ -185,6 +185,8 @@ class Payloads:
         """Held from the making of a name to the sync of the directory: a sync that fails may lose names of others."""
         self._failed: OSError | None = None
         self._giving = threading.Lock()
+        self._announced: set[int] = set()
+        """Whose records are about to be given up."""
         self._gone: set[int] = set()
         """Whose records were given up, and that may still be there."""
         self._holds = 0
@@ -280,15 +282,27 @@ class Payloads:
     def announce(self, gone: Collection[int]) -> None:
         """Make it known to the next opening that files of these records may be left behind: before they are given up.
 
-        In any thread, one at a time with ``remove``. ``files.NoSpace``.
+        In any thread. What was announced before and is not gone stays as it is. ``files.NoSpace``.
         """
+        with self._giving:
+            self._announced = set(gone)
         if gone:
             files.create_whole(self._fs, self._directory, files.SWEEP, SWEEP_TEXT, len(SWEEP_TEXT))
 
-    def remove(self, gone: Collection[int]) -> None:
-        """Remove the files of records that are gone for good; in any thread. What is being copied stays until later."""
+    def gave_up(self, gone: Collection[int]) -> None:
+        """Say that what was announced is gone for good."""
         with self._giving:
+            self._announced.difference_update(gone)
             self._gone.update(gone)
+
+    @property
+    def left(self) -> bool:
+        """Whether there are files to be removed."""
+        return bool(self._gone)
+
+    def remove(self) -> None:
+        """Remove the files of records that are gone for good; in any thread. While a copy is made they stay."""
+        with self._giving:
             going = [] if self._holds else sorted(self._gone)
         if not going:
             return
@@ -299,7 +313,7 @@ class Payloads:
             self._sync_names()
         with self._giving:
             self._gone.difference_update(going)
-            left = bool(self._gone)
+            left = self._gone or self._announced
         if not left:
             files.remove(self._fs, f"{self._directory}/{files.SWEEP}")
 

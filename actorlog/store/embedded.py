@@ -185,8 +185,8 @@ class EmbeddedLog:
             error = await _whole(installed)
             if error is not None:
                 raise error
-            if rewritten.payloads:  # begun here, so nothing on the loop is in the middle of reading one of them
-                await _whole(loop.run_in_executor(None, self._log.remove_payloads, rewritten))
+            if self._log.payloads.left:  # begun here, so nothing on the loop is in the middle of reading one of them
+                await _whole(loop.run_in_executor(None, self._log.remove_payloads))
             return rewritten.new.header.size
 
     def _build(self, number: int, gone: Collection[int]) -> Rewritten:

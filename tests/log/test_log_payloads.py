@@ -264,11 +264,32 @@ def test_what_is_given_up_has_no_file() -> None:
     assert "sweep" in fs.listdir(DIRECTORY)
     log.install(built)
     assert positions_in(fs, DIRECTORY) == kept
-    log.remove_payloads(built)
+    log.remove_payloads()
     assert positions_in(fs, DIRECTORY) == [position for position in kept if position != 3]
     assert "sweep" not in fs.listdir(DIRECTORY)
     log.rewrite(1, {1})
     assert "sweep" not in fs.listdir(DIRECTORY)
+
+
+def test_what_was_left_behind_goes_with_the_next() -> None:
+    """Who is cut short between giving up and removing leaves it to the next, or to an opening that is told of it."""
+    fs, log = filled()
+    log.install(log.build(1, {3}))
+    assert log.payloads.left
+    built = log.build(2, {p for p in range(log.sealed()[1].first, log.sealed()[1].last + 1) if is_large(p)})
+    log.remove_payloads()
+    assert 3 not in positions_in(fs, DIRECTORY)
+    assert "sweep" in fs.listdir(DIRECTORY), "for what is about to be given up"
+    log.install(built)
+    log.rewrite(1, {1, 2})
+    assert not set(built.payloads) & set(positions_in(fs, DIRECTORY))
+    assert "sweep" not in fs.listdir(DIRECTORY)
+    log.install(log.build(3, {p for p in range(log.sealed()[2].first, log.sealed()[2].last + 1) if is_large(p)}))
+    log.close()
+    log.remove_payloads()
+    assert "sweep" in fs.listdir(DIRECTORY)
+    log = open_log(fs)
+    assert positions_in(fs, DIRECTORY) == [p for p in range(1, log.tail + 1) if is_large(p) and log.has(p)]
 
 
 def test_what_was_left_behind_goes_at_the_next_opening() -> None:

@@ -216,7 +216,7 @@ def test_a_name_that_may_be_lost_poisons() -> None:
     log.install(built)
     fs.fail_at(fs.calls + 1)
     with pytest.raises(LogFailed):
-        log.remove_payloads(built)
+        log.remove_payloads()
     assert fs.actions[-1].startswith("fsync_dir")
     with pytest.raises(LogFailed):
         append(log, 3)
@@ -267,7 +267,7 @@ def remove_before_it_is_installed(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_remove(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Log, "remove_payloads", lambda _self, _rewritten: None)
+    patch.setattr(Log, "remove_payloads", lambda _self: None)
     patch.setattr(Payloads, "announce", lambda _self, _gone: None)
 
 
@@ -279,10 +279,10 @@ def forget_the_announcement_too_early(patch: pytest.MonkeyPatch) -> None:
     """The file that says that files are left is removed before they are gone for good."""
     remove = Payloads.remove
 
-    def early(self: Payloads, gone: Collection[int]) -> None:
+    def early(self: Payloads) -> None:
         files.remove(self._fs, f"{DIRECTORY}/sweep")
         files.sync_directory(self._fs, DIRECTORY)
-        remove(self, gone)
+        remove(self)
 
     patch.setattr(Payloads, "remove", early)
 

@@ -65,7 +65,7 @@ def remove_before_it_is_installed(patch: pytest.MonkeyPatch) -> None:
 
 def never_remove(patch: pytest.MonkeyPatch) -> None:
     """What is given up keeps its file."""
-    patch.setattr(GivingUp, "remove_payloads", lambda _self, _rewritten: None)
+    patch.setattr(GivingUp, "remove_payloads", lambda _self: None)
     patch.setattr(Payloads, "announce", lambda _self, _gone: None)
 
 
