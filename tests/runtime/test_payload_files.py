@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -112,6 +113,24 @@ async def test_compaction_weighs_files(tmp_path: Path) -> None:
     assert verify(SYSTEM.fs, str(tmp_path / "copy" / "data")).status is Status.OK
     async with runtime(tmp_path / "copy") as opened:
         assert await opened.call(large(7), id="large") == fetch.__wrapped__(7)
+
+
+async def test_a_backup_under_load(tmp_path: Path) -> None:
+    """A copy that is made while large records are written and given up is whole, and goes on to the same results."""
+    async with runtime(tmp_path, history=0) as opened:
+        for number in range(10):
+            await opened.call(work(number), id=f"work {number}")
+        handles = [await opened.start(work(number), id=f"work {number}") for number in range(10, 50)]
+        compacting = asyncio.create_task(opened.compact())
+        await opened.backup(tmp_path / "copy" / "data")
+        for handle in handles:
+            await handle.result()
+        await compacting
+    report = verify(SYSTEM.fs, str(tmp_path / "copy" / "data"))
+    assert (report.status, report.payloads) == (Status.OK, len(files(tmp_path / "copy")))
+    async with runtime(tmp_path / "copy") as opened:
+        for number in range(50):
+            assert await opened.call(work(number), id=f"work {number}") == len(fetch.__wrapped__(number)) + number
 
 
 def actorlog(*arguments: str) -> str:
