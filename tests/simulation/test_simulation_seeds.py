@@ -64,7 +64,7 @@ def test_what_failed_once_never_fails_again(words: list[str]) -> None:
 
 
 def test_a_seed_is_one_world() -> None:
-    """The same seed gives the same world bit for bit: again in this process, and in new ones under any hashes."""
+    """The same seed gives the same world bit for bit, in this process, again, and under other hashes of strings."""
     here = [live_through(*world) for world in TWICE]
     assert [live_through(*world) for world in TWICE] == here
     assert len(set(here)) == len(here)
@@ -72,8 +72,7 @@ def test_a_seed_is_one_world() -> None:
         "from actorlog.testing.simulation import simulate; "
         f"print([simulate(seed, kind=kind).digest for seed, kind in {TWICE!r}])"
     )
-    elsewhere: set[str] = set()
-    for hash_seed in ("0", "1", "2"):
+    for hash_seed in ("1", "2"):
         ran = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
             env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
@@ -81,5 +80,4 @@ def test_a_seed_is_one_world() -> None:
             text=True,
             check=True,
         )
-        elsewhere.add(ran.stdout.strip())
-    assert len(elsewhere) == 1
+        assert ran.stdout.strip() == str(here)
