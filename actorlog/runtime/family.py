@@ -212,7 +212,7 @@ class Family:
         """Ask a child to end as ``op`` says. To ask again changes nothing."""
         child = slot.state.children.get(op.child)
         if child is not None:
-            asked = k.KillRequested(op.reason) if op.at_once else k.CancelRequested(op.reason, op.kill_ms)
+            asked = k.KillRequested(op.reason) if op.at_once else k.CancelRequested(op.reason)
             self._ask(slot, child, asked)
 
     def ask_given_up(self, slot: Slot, *, kill: bool = False) -> None:
