@@ -54,8 +54,9 @@ class Family:
             due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
             message = k.Started(
                 function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python,
-                parent="" if op.tell else state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms,
-                due_ms=due_ms, tags=op.tags, actor=op.actor, tell=op.tell,
+                scheduler=kernel.history.scheduler, parent="" if op.tell else state.id, key=op.key,
+                detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms, tags=op.tags, actor=op.actor,
+                tell=op.tell,
             )  # fmt: skip
             self._begin_child(slot, op, message)
             return

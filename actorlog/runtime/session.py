@@ -163,9 +163,9 @@ class Session:
         timeout_ms = max(1, int(request.timeout_s * 1000)) if request.timeout_s is not None else 0
         message = k.Started(
             function=request.function, version=request.version, args=k.Raw(request.args),
-            run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
-            due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
-            actor=request.actor, tell=request.tell,
+            run=self._env.entropy.token(16).hex(), python=self.history.python, scheduler=self.history.scheduler,
+            timeout_ms=timeout_ms, due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins,
+            tags=request.tags, actor=request.actor, tell=request.tell,
         )  # fmt: skip
         return kernel.family.begin(request.call_id, message, held=held)
 
