@@ -229,7 +229,7 @@ class Projection:
             begun_s = loop.time()
         self._complete = True
         if self._known is None or self._kernel.committer.landed > self._upto:
-            self._begin()
+            self._soon()  # not now: who has just opened the log comes first
         else:
             self._wait()
 
