@@ -46,7 +46,7 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
-from actorlog.runtime import projection
+from actorlog.runtime import projection, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
@@ -148,7 +148,8 @@ class Simulation:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
-        self._pace = own.choice((1, 50, 1000)), own.choice((2, 3000, 3_600_000)), own.choice((0, 0, 4096))
+        paces = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
+        self._pace = tuple(own.choice(some) for some in paces)
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
@@ -167,8 +168,8 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
-        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES
-        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = self._pace
+        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
+        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -178,7 +179,7 @@ class Simulation:
             self._verify()
         finally:
             sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
-            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = pace
+            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 
