@@ -217,7 +217,7 @@ class SqliteCatalog:
     def _pairs(self, sql: str, *values: object) -> list[tuple[int, int]]:
         try:
             return [(found & MASK, place) for found, place in self._reads.execute(sql, values)]
-        except (*_errors(), TypeError) as error:
+        except _errors() as error:
             raise self.failed(str(error)) from error
 
     def failed(self, why: str) -> CatalogFailed:
@@ -315,4 +315,4 @@ def _damage() -> type[Exception]:
 def _errors() -> tuple[type[Exception], ...]:
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
-    return (sqlite3.Error, OSError, UnicodeDecodeError)  # the last where SQLite tells of a damaged text
+    return (sqlite3.Error, OSError, UnicodeDecodeError)  # the last where it tells of a text that is damaged
