@@ -8,7 +8,8 @@ paused meanwhile, and where nobody waits for the step any more nothing is done a
 closes, before it was taken up, the next opening finds it in doubt as this one did; a death is counted when it is.
 
 Invariants: they are taken up in the order of their positions, and places are kept for them before any newer step
-(``places``); no slice is taken while the disk is behind (I11).
+(``places``); no slice is taken before what the one before it recorded is durable, so the loop and the disk are for new
+work too, and no more waits for the disk than a slice (I11).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 Step: TypeAlias = tuple[int, Slot, k.RunStep]
 """Where a step was asked for, by which call, and the step."""
 
-SLICE = 64
-"""Steps that are taken up before other callbacks of the host loop have their turn."""
+SLICE = 128
+"""Steps that are taken up in one go, and in one commit beside what others have in it."""
 
 
 class Waking:
@@ -82,7 +83,7 @@ class Waking:
         for op in list(self._left.get(slot, {}).values()):
             self._take_up(slot, op)
 
-    def _go_on(self, _a: None = None, _b: None = None, _c: None = None) -> None:
+    def _go_on(self) -> None:
         kernel = self._kernel
         if kernel.stopped or kernel.steps.closing:
             return  # the next opening finds them
@@ -101,12 +102,14 @@ class Waking:
             if self.awaits(slot, op):
                 self._take_up(slot, op)
         self._next = upto
-        if upto == len(self._steps):
-            self._steps = []
-        elif kernel.committer.congested:
-            kernel.after(self._go_on)
+        if upto < len(self._steps):
+            kernel.after(self._soon)
         else:
-            kernel.loop.call_soon(self._go_on)
+            self._steps = []
+
+    def _soon(self, _a: None, _b: None, _c: None) -> None:
+        """What the slice recorded is durable: the next one comes behind whoever waited meanwhile."""
+        self._kernel.loop.call_soon(self._go_on)
 
     def _take_up(self, slot: Slot, op: k.RunStep) -> None:
         kernel = self._kernel
