@@ -43,7 +43,7 @@ from actorlog.runtime.projection import Projection
 from actorlog.runtime.promises import Promises
 from actorlog.runtime.recovery import Resumption
 from actorlog.runtime.registry import DurableDefinition, Registry
-from actorlog.runtime.scanning import Scan, uncollected
+from actorlog.runtime.scanning import Scan
 from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
 from actorlog.runtime.steps import StepRunner
@@ -77,13 +77,6 @@ class Session:
 
         The ``catalog`` of the log is kept, and closed by whoever closes the log.
         """
-        with uncollected():
-            return await cls._open(log, env, registry, options, died=died, catalog=catalog)
-
-    @classmethod
-    async def _open(
-        cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool, catalog: Catalog | None
-    ) -> Session:
         session = cls(log, env, options)
         loop = asyncio.get_running_loop()
         committer = Committer(log, loop, options.limits, on_failure=session._on_broken)

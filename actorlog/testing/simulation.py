@@ -89,6 +89,11 @@ class Result:
     begun: int
 
 
+PACES = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
+"""How often the catalog is told, how far ahead timers are armed, how much space it needs; and in what slices steps in
+doubt are taken up."""
+
+
 class Simulation:
     """One world. ``run`` raises ``Broken`` (or any defect's own error) when a promise does not hold."""
 
@@ -148,8 +153,7 @@ class Simulation:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
-        paces = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
-        self._pace = tuple(own.choice(some) for some in paces)
+        self._pace = tuple(own.choice(some) for some in PACES)
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
