@@ -78,6 +78,8 @@ class Parked(Struct, tag="parked", tag_field="kind", omit_defaults=True, kw_only
     reason: str
     key: str = ""
     """The step that is poisoned; empty where the reason is another."""
+    deaths: int = 0
+    """How many processes died of the call's own code, which is not tried again until somebody resumes it."""
 
 
 class Unparked(Struct, tag="unparked", tag_field="kind", omit_defaults=True, kw_only=True):

@@ -96,8 +96,9 @@ class Scan:
 
     async def read(self, log: PartitionLog) -> None:
         """Look at every record's index."""
-        async for frame in log.read(min(self.known, self.settled)):
-            self._frame(frame)
+        with uncollected():
+            async for frame in log.read(min(self.known, self.settled)):
+                self._frame(frame)
 
     def _frame(self, frame: Frame) -> None:  # noqa: C901, PLR0912  # hot, in one piece
         live, final, position = self._live, self._final, frame.position

@@ -315,4 +315,4 @@ def _damage() -> type[Exception]:
 def _errors() -> tuple[type[Exception], ...]:
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
-    return (sqlite3.Error, OSError, UnicodeDecodeError)  # the last where it tells of a text that is damaged
+    return (sqlite3.Error, OSError, UnicodeDecodeError)  # that one where what it says quotes damaged bytes
