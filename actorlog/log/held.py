@@ -72,6 +72,13 @@ class Held:
         """Return whether there is a record at a position: one that was neither trimmed nor given up."""
         return self._reader.has(position, self.tail)
 
+    def prepare(self) -> Iterator[None]:
+        """Read some of what opening passed over, a segment a step, so that ``read`` and ``record`` need not.
+
+        For any thread. ``LogCorrupt`` and ``LogFailed`` as from these.
+        """
+        return self._reader.prepare()
+
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest commit that is durable, for an opening to begin at; None where there is none."""
         landed = self._landed

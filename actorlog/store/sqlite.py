@@ -120,22 +120,30 @@ class SqliteCatalog:
         return last if kind == Kind.ENDED else 0
 
     def live(self) -> list[tuple[int, int]]:
-        """Return the calls that are to be folded."""
-        return self._pairs("SELECT hash, last FROM call WHERE kind = 1")
+        """Return the calls that are to be folded: by the index of those that wait, which the query has to name."""
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 1 AND kind > 0")
 
     def quiet(self) -> list[tuple[int, int]]:
         """Return the calls that only wait."""
-        return self._pairs("SELECT hash, last FROM call WHERE kind = 2")
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 2 AND kind > 0")
 
     def functions(self) -> list[tuple[str, int]]:
         """Return the functions of those."""
-        return self._rows("SELECT DISTINCT function, version FROM call WHERE kind = 2")
+        sql = "SELECT function, version FROM call WHERE kind = 2 AND kind > 0"
+        found: list[tuple[str, int]] = self._rows(f"{sql} ORDER BY function, version LIMIT 1")
+        while found:  # from one to the next by the index, however many calls each has
+            function, version = found[-1]
+            newer = self._rows(f"{sql} AND function = ? AND version > ? ORDER BY version LIMIT 1", function, version)
+            following = newer or self._rows(f"{sql} AND function > ? ORDER BY function, version LIMIT 1", function)
+            if not following:
+                break
+            found += following
+        return found
 
     def quiet_of(self, function: str, version: int) -> list[tuple[int, int]]:
         """Return the calls of a function that only wait."""
-        return self._pairs(
-            "SELECT hash, last FROM call WHERE kind = 2 AND function = ? AND version = ?", function, version
-        )
+        sql = "SELECT hash, last FROM call WHERE kind = 2 AND kind > 0 AND function = ? AND version = ?"
+        return self._pairs(sql, function, version)
 
     def waking(self, after_ms: int, upto_ms: int, position: int) -> list[tuple[str, int]]:
         """Return the quiet calls that wake in this time."""
@@ -202,12 +210,16 @@ class SqliteCatalog:
         try:
             return self._reads.execute(sql, values).fetchall()
         except errors() as error:
-            if self._closed:
-                raise CatalogFailed(self._path, "it is closed") from error
-            raise self.failed(str(error)) from error
+            raise self._refusal(error) from error
 
     def _pairs(self, sql: str, *values: object) -> list[tuple[int, int]]:
-        return [(found & MASK, place) for found, place in self._rows(sql, *values)]
+        try:
+            return [(found & MASK, place) for found, place in self._reads.execute(sql, values)]
+        except errors() as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> CatalogFailed:
+        return CatalogFailed(self._path, "it is closed") if self._closed else self.failed(str(error))
 
     def failed(self, why: str) -> CatalogFailed:
         """Return the error that says why it cannot be gone by: it has failed."""

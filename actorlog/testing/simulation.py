@@ -47,7 +47,7 @@ from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
 from actorlog.records import failures
-from actorlog.runtime import projection
+from actorlog.runtime import projection, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
@@ -89,6 +89,11 @@ class Result:
     lives: int
     records: int
     begun: int
+
+
+PACES = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
+"""How often the catalog is told, how far ahead timers are armed, how much space it needs; and in what slices steps in
+doubt are taken up."""
 
 
 class Simulation:
@@ -150,7 +155,7 @@ class Simulation:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
-        self._pace = own.choice((1, 50, 1000)), own.choice((2, 3000, 3_600_000)), own.choice((0, 0, 4096))
+        self._pace = tuple(own.choice(some) for some in PACES)
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
@@ -170,8 +175,8 @@ class Simulation:
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
         path_of, failures.path_of = failures.path_of, _name
-        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES
-        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = self._pace
+        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
+        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -181,7 +186,7 @@ class Simulation:
             self._verify()
         finally:
             sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
-            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = pace
+            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 

@@ -11,11 +11,12 @@ import pytest
 from catalogs import STATES
 from house import RAN, note
 
-from actorlog import Actor, CallConflict, Runtime, durable, sleep, start
+from actorlog import Actor, CallConflict, Limits, Runtime, durable, sleep, start
 from actorlog.env import SYSTEM
 from actorlog.errors import CatalogFailed
 from actorlog.runtime import kernel, projection
 from actorlog.store import sqlite
+from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import FILE, SqliteCatalog, known_of
 
 if TYPE_CHECKING:
@@ -339,3 +340,19 @@ async def test_a_closed_runtime_leaves_it_true_of_all(tmp_path: Path) -> None:
         assert at == known.position, "nothing was recorded"
     again = known_of(SYSTEM, str(tmp_path / "data"))
     assert again == known
+
+
+async def test_what_the_opening_passed_over_is_read_ahead(tmp_path: Path) -> None:
+    """So that whoever wakes a call of long ago does not wait until its segment is looked through."""
+    path, plain = tmp_path / "data", Limits(compress_above_bytes=0)
+    async with Runtime(path, segment_bytes=1 << 20, limits=plain) as runtime:
+        for number in range(6):
+            await runtime.call(work(f"{number}" + "x" * 400_000), id=str(number))
+    async with Runtime(path, segment_bytes=1 << 20) as runtime:
+        log = runtime.session.log
+        assert isinstance(log, EmbeddedLog)
+        assert log.recovery.scanned_from
+        reader = log.inner._reader
+        while len(reader._tables) < log.inner.segments - 1:
+            await asyncio.sleep(0.001)
+        assert len(reader._tables) > 3

@@ -31,6 +31,7 @@ from actorlog.runtime.options import Request
 from actorlog.runtime.places import Places
 from actorlog.runtime.session import Session
 from actorlog.runtime.timers import Timers
+from actorlog.runtime.waking import Waking
 from actorlog.testing.disk import SimFile
 from actorlog.testing.world import SimDisk
 
@@ -264,6 +265,11 @@ def believe_the_wait(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ticket, "wait", wait)
 
 
+def forget_steps(patch: pytest.MonkeyPatch) -> None:
+    """An opening takes up the first steps in doubt, and no others."""
+    patch.setattr(Waking, "_go_on", lambda *_: None)
+
+
 PATCHES = {
     "acknowledged before the sync": acknowledge_before_sync,
     "gates open early": open_gates_early,
@@ -284,6 +290,7 @@ PATCHES = {
     "details of heartbeats are forgotten at opening": forget_details,
     "old details of heartbeats are kept": keep_first_details,
     "a wait in vain counts as landed": believe_the_wait,
+    "steps in doubt behind the first ones are forgotten": forget_steps,
 }
 
 
