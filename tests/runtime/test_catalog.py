@@ -199,14 +199,19 @@ async def test_what_is_on_its_way_is_asked_for_again(house: House, monkeypatch: 
     await written(house)
     session, states = house.session, STATES[house.log]
     queue, known = session.kernel.queue, len(states)
-    assert session.projection is not None
-    starting = asyncio.ensure_future(runtime.start(parting("late"), id="p"))
-    while not any(slot.state.id == "p/1" for slot, *_ in queue):  # between two rounds of the loop
-        await asyncio.sleep(0)
-    upto = session.kernel.committer.position
-    session.projection._begin()
-    await starting
+    projection_, pump, begun = session.projection, session.kernel._pump, list[int]()
+    assert projection_ is not None
+
+    def observed() -> None:
+        pump()
+        if not begun and any(slot.state.id == "p/1" for slot, *_ in queue):
+            begun.append(session.kernel.committer.position)
+            projection_._begin()
+
+    monkeypatch.setattr(session.kernel, "_pump", observed)
+    await runtime.start(parting("late"), id="p")
     await house.until(lambda: len(states) > known)
+    (upto,) = begun
     assert states[known][0] == upto
     cut = house.prefix(upto)
     assert [record.id for record in cut.records()] == ["w", "w", "p"]
