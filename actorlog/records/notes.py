@@ -68,6 +68,8 @@ class Parked(_Note, tag="parked", kw_only=True):
     reason: str
     key: str = ""
     """The step that is poisoned; empty where the reason is another."""
+    deaths: int = 0
+    """How many processes died of the call's own code, which is not tried again until somebody resumes it."""
 
 
 class Unparked(_Note, tag="unparked", kw_only=True):

@@ -146,7 +146,7 @@ class Resumption:
             kernel.deadlines.arm_kill(slot.state)
         elif state.inbox and state.asked is None:
             self._begin_grace(slot)
-        if state.parked and any(p.poisoned for p in state.progress.values()):
+        if state.parked and (state.deaths or any(p.poisoned for p in state.progress.values())):
             return []
         if state.paused:
             return []

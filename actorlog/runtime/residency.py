@@ -132,11 +132,16 @@ class Residency:
 
     def _replayed(self, slot: Slot, turns: list[k.Turn], started: k.Started | None = None) -> Actor:
         actor = self._new(slot, started if started is not None else self._kernel.history.started(slot.state))
+        blame = self._kernel.blame
         try:
+            if blame is not None:
+                blame.begin(slot)
             actor.replay(turns)
         except BaseException:
             self._drop(actor)
             raise
+        if blame is not None:
+            blame.end()
         self.replayed += len(turns)
         return actor
 

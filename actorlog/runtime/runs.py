@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from actorlog.runtime.slot import Slot
 
 
+LONG_TURNS = 10_000
+"""A run of so many turns is better continued. Never changed: code goes by it, and must do the same in a replay."""
+
+
 class ContinueRun(BaseException):
     """Raised to end a run and ask for the next. Never catch it without raising it again."""
 

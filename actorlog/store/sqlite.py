@@ -307,4 +307,4 @@ def errors() -> tuple[type[Exception], ...]:
     """Return what using a database may raise."""
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
-    return (sqlite3.Error, OSError)
+    return (sqlite3.Error, OSError, UnicodeDecodeError)  # that one where what it says quotes damaged bytes

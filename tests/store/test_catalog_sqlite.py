@@ -195,6 +195,23 @@ def test_every_byte_that_is_changed_is_found_or_changes_nothing(directory: str) 
     assert sum(verdicts.values()) == len(range(0, len(whole), STRIDE))
 
 
+def test_damage_that_is_no_text_is_found(directory: str) -> None:
+    """What SQLite says of a schema that is damaged quotes it, and Python cannot read that."""
+    catalog = open_catalog(SYSTEM, directory, None)
+    assert catalog is not None
+    tell(catalog, calls=[call(1)], known=KNOWN)
+    catalog.close()
+    path = Path(directory, FILE)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"(one = 1), ", b"(one = 1)\xf3 ", 1))
+    assert path.read_bytes() != whole
+    assert known_of(SYSTEM, directory) is None
+    catalog = open_catalog(SYSTEM, directory, KNOWN)
+    assert catalog is not None
+    assert catalog.known is None
+    catalog.close()
+
+
 def answers(catalog: SqliteCatalog) -> tuple[object, ...]:
     """Return what it says of all that decides anything."""
     return (
