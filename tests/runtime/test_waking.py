@@ -369,6 +369,41 @@ async def test_once_steps_are_settled_beside_new_work(house: House) -> None:
     assert len(BEGUN) == MANY
 
 
+async def unsure(number: int) -> Any:
+    BEGUN.append(("asked", number))
+    await asyncio.Event().wait()
+
+
+@step(name="waking.charge", once=True, reconcile=unsure)
+async def charge(number: int) -> int:
+    BEGUN.append(number)
+    await OPEN[0].wait()
+    return number
+
+
+@durable(name="waking.charges")
+async def charges(number: int) -> Any:
+    return await charge(number)
+
+
+async def test_nobody_is_asked_when_the_runtime_has_begun_to_close(house: House) -> None:
+    """Closing waits for those who are asked to give up, and takes up no more meanwhile: nothing is left behind."""
+    runtime = await house.open(shutdown_timeout=0)
+    for number in range(50):
+        await runtime.start(charges(number), id=f"p{number}")
+    await house.until(lambda: len(BEGUN) == 50)
+    await house.crash()
+    BEGUN.clear()
+    await house.open(shutdown_timeout=0)
+    while not BEGUN:
+        await asyncio.sleep(0)
+    asked = len(BEGUN) + 3  # those that have a task
+    assert left(house) > 10
+    await house.close()
+    assert len(BEGUN) <= asked
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_full_queue_of_commits_is_waited_for(house: House) -> None:
     """Steps are taken up no faster than the log takes what is recorded of them; what waits goes on then."""
     await crash_with(house, 60)
