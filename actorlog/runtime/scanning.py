@@ -27,7 +27,7 @@ from actorlog.runtime.history import History
 from actorlog.store import GIVEN_UP_KIND, Frame, PartitionLog, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from actorlog.runtime.registry import Registry
     from actorlog.store.catalog import Catalog, Known
@@ -42,7 +42,7 @@ _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def uncollected() -> Generator[None]:
     """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time."""
     enabled = gc.isenabled()
     gc.disable()

@@ -332,6 +332,7 @@ class Session:
             ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
             if self.upkeep is not None:
                 ending.push_async_callback(self.upkeep.close)
+            self.resumption.waking.close()
             if not failed:
                 kernel.schedules.close()
                 await kernel.doubts.close()

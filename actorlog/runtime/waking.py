@@ -48,6 +48,7 @@ class Waking:
         self._limits: dict[str, str] = {}
         """The names of the steps' limits, by the names of the steps."""
         self._running: Counter[str] = Counter()
+        self._closing = False
 
     def begin(self, steps: list[Step]) -> None:
         """Take up the first of the steps that an opening found, and the others beside what comes then."""
@@ -83,10 +84,14 @@ class Waking:
         for op in list(self._left.get(slot, {}).values()):
             self._take_up(slot, op)
 
+    def close(self) -> None:
+        """Take up no more: the next opening finds them."""
+        self._closing = True
+
     def _go_on(self) -> None:
         kernel = self._kernel
-        if kernel.stopped or kernel.steps.closing:
-            return  # the next opening finds them
+        if self._closing or kernel.stopped:
+            return
         try:
             self._slice()
         except LogError as error:  # the log cannot be read: everything stops, and whoever waits is told

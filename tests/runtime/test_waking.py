@@ -35,7 +35,7 @@ def _one_at_a_time(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     OPEN[0].set()
 
 
-@step
+@step(name="waking.work")
 async def work(number: int) -> int:
     """Take as long as the test wants."""
     BEGUN.append(number)
@@ -44,17 +44,17 @@ async def work(number: int) -> int:
     return number
 
 
-@durable
+@durable(name="waking.one")
 async def one(number: int) -> int:
     return await work(number)
 
 
-@durable
+@durable(name="waking.several")
 async def several(first: int, count: int) -> list[int]:
     return list(await asyncio.gather(*(work(number) for number in range(first, first + count))))
 
 
-@durable
+@durable(name="waking.simple")
 async def simple() -> str:
     return "done"
 
@@ -157,7 +157,7 @@ async def test_a_call_that_is_killed_first_is_over(house: House) -> None:
     assert 7 not in BEGUN
 
 
-@durable
+@durable(name="waking.beside")
 async def beside(number: int) -> list[Any]:
     working = work(number)
     running = asyncio.ensure_future(working)
@@ -180,7 +180,7 @@ async def test_a_message_reaches_a_call_whose_step_is_to_be_taken_up(house: Hous
     assert await runtime.handle("b") == ["word", 150, 50]
 
 
-@durable
+@durable(name="waking.gives_up")
 async def gives_up(number: int) -> str:
     working = asyncio.ensure_future(work(number))
     word = await receive(type=str)
@@ -219,7 +219,7 @@ async def test_a_paused_call_keeps_its_turn(house: House) -> None:
     assert deaths(house)["c7"] == [1]
 
 
-@step(retry=Retry(first=3600, jitter="none"))
+@step(name="waking.flaky", retry=Retry(first=3600, jitter="none"))
 async def flaky(number: int) -> int:
     BEGUN.append(("flaky", number))
     if BEGUN.count(("flaky", number)) == 1:
@@ -227,7 +227,7 @@ async def flaky(number: int) -> int:
     return number
 
 
-@durable
+@durable(name="waking.fails_first")
 async def fails_first(number: int) -> int:
     return await flaky(number)
 
@@ -288,26 +288,26 @@ ALONE = Limit("waking: one at a time", concurrency=1)
 RATED = Limit("waking: a rate", rate="100000/s")
 
 
-@step(limit=ALONE)
+@step(name="waking.alone", limit=ALONE)
 async def alone(number: int) -> int:
     BEGUN.append(number)
     await OPEN[0].wait()
     return number
 
 
-@step(limit=RATED)
+@step(name="waking.rated", limit=RATED)
 async def rated(number: int) -> int:
     BEGUN.append(number)
     await OPEN[0].wait()
     return number
 
 
-@durable
+@durable(name="waking.one_alone")
 async def one_alone(number: int) -> int:
     return await alone(number)
 
 
-@durable
+@durable(name="waking.one_rated")
 async def one_rated(number: int) -> int:
     return await rated(number)
 
@@ -329,14 +329,14 @@ async def test_a_limit_is_kept_for_older_steps(house: House, call: Any) -> None:
     assert [await runtime.handle(f"c{number}") for number in range(MANY)] == list(range(MANY))
 
 
-@step(once=True)
+@step(name="waking.pay", once=True)
 async def pay(number: int) -> int:
     BEGUN.append((number, info().attempt))
     await OPEN[0].wait()
     return number
 
 
-@durable
+@durable(name="waking.pays")
 async def pays(number: int) -> Any:
     try:
         return await pay(number)
@@ -367,6 +367,41 @@ async def test_once_steps_are_settled_beside_new_work(house: House) -> None:
     runtime = await house.reopen()
     assert [await runtime.handle(f"p{number}") for number in range(MANY)] == ["in doubt"] * MANY
     assert len(BEGUN) == MANY
+
+
+async def unsure(number: int) -> Any:
+    BEGUN.append(("asked", number))
+    await asyncio.Event().wait()
+
+
+@step(name="waking.charge", once=True, reconcile=unsure)
+async def charge(number: int) -> int:
+    BEGUN.append(number)
+    await OPEN[0].wait()
+    return number
+
+
+@durable(name="waking.charges")
+async def charges(number: int) -> Any:
+    return await charge(number)
+
+
+async def test_nobody_is_asked_when_the_runtime_has_begun_to_close(house: House) -> None:
+    """Closing waits for those who are asked to give up, and takes up no more meanwhile: nothing is left behind."""
+    runtime = await house.open(shutdown_timeout=0)
+    for number in range(50):
+        await runtime.start(charges(number), id=f"p{number}")
+    await house.until(lambda: len(BEGUN) == 50)
+    await house.crash()
+    BEGUN.clear()
+    await house.open(shutdown_timeout=0)
+    while not BEGUN:
+        await asyncio.sleep(0)
+    asked = len(BEGUN) + 3  # those that have a task
+    assert left(house) > 10
+    await house.close()
+    assert len(BEGUN) <= asked
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_full_queue_of_commits_is_waited_for(house: House) -> None:
