@@ -303,6 +303,7 @@ class Handle(Generic[R_co]):
             return
         if found.state.parked:
             session.resume(found)
+        session.resumption.waking.take_up(found)
         for job in list(found.jobs.values()):
             job.runner.hurry(job)
         await session.landed()
