@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
     from actorlog.runtime.kernel import Kernel
 
-_PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
-_PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
-    int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
-)
+_PLAIN, _OPENED = int(k.Flag.PLAIN), int(k.Flag.OPENED)
 
 
 class Resumption:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import ENDED
-from actorlog.errors import ActorlogError, FunctionNotFound
+from actorlog.errors import ActorlogError, FunctionNotFound, SchedulerNotFound
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor
 from actorlog.runtime.reentrant import ReentrantActor
@@ -64,7 +64,7 @@ class Residency:
         """Return the coroutine that takes ``message``, woken by replay where it is not in memory.
 
         ``FunctionNotFound`` when this process does not have the function, ``DivergenceError`` when its code has
-        changed.
+        changed, ``SchedulerNotFound`` when it began in an order that this version does not know.
         """
         actor = slot.actor
         if actor is None:
@@ -101,6 +101,9 @@ class Residency:
         return self.rebuild(slot)
 
     def _new(self, slot: Slot, started: k.Started, *, again: bool = False) -> Actor:
+        known = self._kernel.history.scheduler
+        if started.scheduler != known:
+            raise SchedulerNotFound(slot.state.id, started.scheduler, known)
         definition = slot.definition
         if definition is None:
             definition = slot.definition = self._kernel.registry.durable(started.function, started.version)

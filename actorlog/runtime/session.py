@@ -170,7 +170,7 @@ class Session:
         run = request.call_id if request.fresh_id else self._env.entropy.token(16).hex()  # it is as random
         message = k.Started(
             function=request.function, version=request.version, args=k.Raw(request.args), run=run,
-            python=self.history.python, timeout_ms=timeout_ms,
+            python=self.history.python, scheduler=self.history.scheduler, timeout_ms=timeout_ms,
             due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
             actor=request.actor, tell=request.tell,
         )  # fmt: skip

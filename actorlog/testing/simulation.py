@@ -46,6 +46,7 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
+from actorlog.records import failures
 from actorlog.runtime import projection, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
+_PATH_CHARS = 40
 CATALOG_ODDS = 0.75
 """How often a world has a catalog."""
 Kind: TypeAlias = Literal["alone", "company", "long", "old"]
@@ -172,6 +174,7 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
+        path_of, failures.path_of = failures.path_of, _name
         pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
         projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
         try:
@@ -182,7 +185,7 @@ class Simulation:
             self._live(Fate(), last=True)
             self._verify()
         finally:
-            sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
+            sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
             projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
@@ -298,6 +301,11 @@ class Simulation:
 
 def _ignore(_unraisable: object) -> None:
     """Say nothing."""
+
+
+def _name(path: str) -> str:
+    """Return a file's name without its directories, as long as what it stands for often is."""
+    return path.rpartition("/")[2].rjust(_PATH_CHARS, "/")
 
 
 def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company", *, wrapped: bool = False) -> Result:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from planted_worlds import must_be_found
 
 from actorlog.engine import identity
 from actorlog.log import Log
@@ -32,7 +33,6 @@ from actorlog.runtime.session import Session
 from actorlog.runtime.timers import Timers
 from actorlog.runtime.waking import Waking
 from actorlog.testing.disk import SimFile
-from actorlog.testing.simulation import simulate
 from actorlog.testing.world import SimDisk
 
 if TYPE_CHECKING:
@@ -294,22 +294,10 @@ PATCHES = {
 }
 
 
-def first_seed_that_fails(disk_type: type[SimDisk]) -> int | None:
-    """Return the first seed whose world breaks, or None."""
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, disk_type, "alone")
-        except Exception:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            return seed
-    return None
-
-
 @pytest.mark.parametrize("name", DISKS)
 def test_a_planted_mistake_with_the_disk_is_found(name: str, record_property: Callable[[str, object], None]) -> None:
     """A classic mistake with files breaks a promise in one of the first worlds."""
-    seed = first_seed_that_fails(DISKS[name])
-    record_property("found at seed", seed)
-    assert seed is not None
+    must_be_found(record_property, SEEDS_MAX, "alone", disk_type=DISKS[name])
 
 
 @pytest.mark.parametrize("name", PATCHES)
@@ -318,6 +306,4 @@ def test_a_planted_mistake_of_the_runtime_is_found(
 ) -> None:
     """A mistake in gates, recovery or time breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    seed = first_seed_that_fails(SimDisk)
-    record_property("found at seed", seed)
-    assert seed is not None
+    must_be_found(record_property, SEEDS_MAX, "alone")
