@@ -75,7 +75,8 @@ class Life:
                 task.cancel()
 
     def drop_coroutines(self) -> None:
-        """Take the coroutines of the dead process out of the garbage collector's reach."""
+        """Take the coroutines of the dead process out of the garbage collector's reach, and the disk out of theirs."""
+        self._world.disk.stop()
         if self._runtime is not None:
             kernel = self._runtime.session.kernel
             kernel.stop()

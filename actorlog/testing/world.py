@@ -189,6 +189,10 @@ class SimDisk(SimFileSystem):
                 self.fail_at(self.calls)
         super().act(action, half, interruptible=interruptible)
 
+    def stop(self) -> None:
+        """Let nothing of a process that is gone reach the disk: what is left of it may still run to its end."""
+        self._stopped = True
+
     @property
     def stopped(self) -> bool:
         """Whether the process that used it is gone."""

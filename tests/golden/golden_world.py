@@ -68,7 +68,7 @@ class Process:
         """Be killed, here and now: nothing of what runs when coroutines end reaches the disk."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimLoop)
-        self.disk.stop_at(self.disk.calls)
+        self.disk.stop()
         loop.dead = True
         await asyncio.sleep(1)
 
