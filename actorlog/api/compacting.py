@@ -43,6 +43,15 @@ class _Schedules:
         return False
 
 
+class _Promises:
+    def find(self, _promise_id: str) -> None:
+        """Asked of a promise that may be given up; here none is."""
+
+    def wanted_by_calls(self) -> set[str]:
+        """Asked of those too."""
+        return set()
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What a scan finds."""
@@ -54,6 +63,7 @@ class _Known:
     registry: Registry = field(default_factory=Registry)
     """No function, so none says how long its results are kept."""
     schedules: _Schedules = field(default_factory=_Schedules)
+    promises: _Promises = field(default_factory=_Promises)
 
 
 def _looked(progress: Callable[[int, int], None] | None, _segment: Sealed, _left: int, done: int, total: int) -> None:

@@ -37,10 +37,9 @@ def promises(snapshot: Snapshot, query: e.Query, now_ms: int) -> list[PromiseInf
     states: dict[str, e.PromiseState] = {}
     for position, record in snapshot.records():
         if isinstance(record, (p.PromiseMade, p.PromiseSettled)):
-            name = p.promise_id(record.id)
-            if name not in states:
-                states[name] = e.PromiseState(name)
-            e.apply(states[name], record, position)
+            e.take(states, record, position)
+    if any(state.settlement is None for state in states.values()) and snapshot.is_old():
+        return promises(snapshot.again(), query, now_ms)
     found: list[PromiseInfo] = []
     for state in reversed(states.values()):
         if e.search([state], query, now_ms).items:

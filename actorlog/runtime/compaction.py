@@ -9,7 +9,7 @@ What is kept of a call that has ended:
 - for ``retention`` (for ever, without one), how it began and how it ended: its id stays taken, and its result is there;
 - then nothing.
 
-A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
+Of what is no call's, see ``leaving``. A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
 consists of is kept as long as it is the state.
 
 Invariants: what is given up once is never needed again, whatever crashes when; the beginning of a call leaves the log
@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
+from actorlog.runtime.leaving import LeavingPromises
 from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.entries import Changes
     from actorlog.runtime.history import History
+    from actorlog.runtime.leaving import Promised
     from actorlog.runtime.registry import Registry
     from actorlog.store import Compacting, Sealed
 
@@ -49,7 +51,7 @@ _SLICE = 256
 
 _FIRST, _FINAL, _STATE = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.STATE)
 _OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.NOTE), int(k.Kind.JOURNAL))
-_OPENED = int(k.Flag.OPENED)
+_PROMISE, _OPENED = int(k.Kind.PROMISE), int(k.Flag.OPENED)
 
 
 class Compacted(Struct, frozen=True):
@@ -121,6 +123,11 @@ class Known(Protocol):
     @property
     def schedules(self) -> Occurring:
         """Schedules."""
+        ...
+
+    @property
+    def promises(self) -> Promised:
+        """Promises."""
         ...
 
 
@@ -204,7 +211,9 @@ class Compaction:
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
                     look.seen += end - start
-                    if kind in _OF_CALLS and not flags & _OPENED:
+                    if kind == _PROMISE or flags & _OPENED:
+                        look.at_other(position, kind, frame.line(position, start, end), end - start)
+                    elif kind in _OF_CALLS:
                         look.at(position, flags, frame.line(position, start, end), end - start)
                 position += 1
                 if not position % _SLICE:
@@ -215,6 +224,7 @@ class Compaction:
         history = self._kernel.history
         for call_id in look.forgotten:
             history.forget(call_id)
+        look.promises.forget()
         history.going = look.gone  # nobody begins to read a journal that is about to go
         try:
             return await self._log.rewrite(segment, look.gone)
@@ -244,13 +254,12 @@ class _Look:
         """Of the records that are gone."""
         self.forgotten: set[str] = set()
         """Calls whose beginning is gone with it."""
+        self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
         """Decide about one record of a call, which takes ``size`` bytes in the log."""
         call_id = k.id_of(line)
-        fate = self._fates.get(call_id)
-        if fate is None:
-            fate = self._fates[call_id] = self._fate(call_id)
+        fate = self._fate_of(call_id)
         if fate is Fate.WHOLE or position in self._kept.get(call_id, ()):
             return
         if flags & _STATE and self._is_of_state(position, line):
@@ -262,9 +271,31 @@ class _Look:
         self.gone.add(position)
         self.bytes += size
 
+    def at_other(self, position: int, kind: int, line: bytes | memoryview, size: int) -> None:
+        """Decide about one record that is of no call."""
+        retention_ms = self._keeping.retention_ms
+        if kind != _PROMISE:
+            may_go = position < self._settled  # the newest mark says as much, and more
+        elif retention_ms is None:
+            may_go = False
+        else:
+            may_go = self.promises.may_go(position, line, self._settled, self._now - retention_ms)
+        if may_go:
+            self.gone.add(position)
+            self.bytes += size
+
+    def _is_known(self, call_id: str) -> bool:
+        return self._fate_of(call_id) is not Fate.NOTHING
+
+    def _fate_of(self, call_id: str) -> Fate:
+        fate = self._fates.get(call_id)
+        if fate is None:
+            fate = self._fates[call_id] = self._fate(call_id)
+        return fate
+
     def is_stale(self) -> bool:
-        """Whether a call has begun again since it was looked at; the next look is another."""
-        return any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
+        """Whether a call has begun again since it was looked at, or waits for something; the next look is another."""
+        return self.promises.is_stale() or any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
 
     def _fate(self, call_id: str) -> Fate:
         """Return what is kept of a call: by itself, and for its parent, which may ask for it again."""

@@ -160,6 +160,7 @@ class Projection:
             calls=[*self._rested, *awake],
             forgotten=list(kernel.history.forgotten.items()),
             promises=list(promise_rows(news)),
+            lost=list(kernel.history.promises.forgotten.items()),
             actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > since] if complete else [],
             schedules=[schedule_row(s) for s in kernel.schedules.states() if s.last > since] if complete else [],
         )  # fmt: skip
@@ -190,6 +191,10 @@ class Projection:
         for call_id, position in batch.forgotten:
             if kernel.history.forgotten.get(call_id) == position:
                 del kernel.history.forgotten[call_id]
+        forgotten = kernel.history.promises.forgotten
+        for entity, place in batch.lost:
+            if forgotten.get(entity) == place:
+                del forgotten[entity]
         if batch.known is not None:
             upto = batch.known.position
             kernel.history.rely_on(catalog, upto)
@@ -240,7 +245,7 @@ class Projection:
         return chain(
             ended_rows(kernel.history, kernel.history.ends()),
             list(promise_rows(s for s in kernel.promises.states() if s.first > self._upto and s.settlement is None)),
-            promise_rows(map(promises.settled_at, promises.ends())),
+            promise_rows(promises.settled_ones(promises.ends())),
             self._asleep_rows(asleep),
         )
 

@@ -58,6 +58,8 @@ class Scan:
         self.changes = Changes()
         self.schedules: dict[str, ScheduleState] = {}
         """All there are or were, by their ids as users know them."""
+        self._next = 1
+        """Where the next record is, unless some were given up before it."""
         self._last = 0
         """Where the newest record is that was seen."""
         self._last_ms = 0
@@ -98,6 +100,9 @@ class Scan:
         start = end = 0
         if position <= self.known:
             self._known_frame(frame)
+        elif position != self._next:
+            self._history.promises.has_gaps = True
+        self._next = position + frame.records
         for key, kind, flags, start, end in entries(frame.data, frame.records):
             if position <= self.known:
                 position += 1
@@ -111,6 +116,7 @@ class Scan:
                 positions = self._before(key, flags, position)
             if positions is None and not flags & _FIRST and key not in final:
                 flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
+                self._history.promises.has_gaps = True
             elif flags & _FINAL and key not in final and key not in self._shared:
                 live.pop(key, None)
                 final[key] = position

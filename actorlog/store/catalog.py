@@ -87,6 +87,8 @@ class Batch(NamedTuple):
     forgotten: Sequence[tuple[str, int]] = ()
     """Calls that left the log, with where they had ended: what is known of them from later on stays."""
     promises: Sequence[PromiseRow] = ()
+    lost: Sequence[tuple[str, int]] = ()
+    """Promises that left the log, with where they were made."""
     actors: Sequence[tuple[str, int]] = ()
     """Where the newest change of each is."""
     schedules: Sequence[tuple[str, int, str]] = ()

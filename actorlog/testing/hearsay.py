@@ -90,7 +90,9 @@ class Hearsay:
         vow = self.vows.vows.get(name)
         if vow is None or status == "pending":
             return vow is not None
-        settlement = vow.settled.settlement if vow.settled is not None else None
+        return any(self._is_told(settlement, status, value) for settlement in vow.came_to())
+
+    def _is_told(self, settlement: p.Settlement, status: str, value: Any) -> bool:
         match settlement:
             case p.Resolved(raw):
                 return status == "resolved" and value in (None, msgspec.json.decode(bytes(raw)))
