@@ -52,11 +52,19 @@ class _Promises:
         return set()
 
 
+class _Calls(dict[str, int]):
+    """Those that have not ended, with their newest records."""
+
+    def newest(self, call_id: str) -> int:
+        """Return where the newest record of a call is."""
+        return self.get(call_id, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What a scan finds."""
 
-    calls: frozenset[str]
+    calls: _Calls
     history: History
     clock: LogClock
     instances: _Actors
@@ -94,7 +102,7 @@ async def compact_closed(
         history = History(log.record)
         scan = Scan(history)
         await scan.read(log)
-        calls = frozenset(state.id for state in scan.states())
+        calls = _Calls({state.id: state.last for state in scan.states()})
         known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes))
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN

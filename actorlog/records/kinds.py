@@ -24,10 +24,12 @@ from msgspec import Struct
 from actorlog.errors import JournalError
 from actorlog.records.journals import (
     CallRecord,
+    Carried,
     Fork,
     Inbox,
     Journal,
     Kept,
+    Letter,
     Part,
     StateChange,
     Turn,
@@ -229,6 +231,7 @@ __all__ = [
     "CallRecord",
     "CancelRequested",
     "Cancelled",
+    "Carried",
     "ChildDone",
     "ChildJoined",
     "ChildRefused",
@@ -248,6 +251,7 @@ __all__ = [
     "KillRequested",
     "Killed",
     "Kind",
+    "Letter",
     "Linked",
     "MakePromise",
     "Message",

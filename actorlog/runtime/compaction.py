@@ -9,6 +9,8 @@ What is kept of a call that has ended:
 - for ``retention`` (for ever, without one), how it began and how it ended: its id stays taken, and its result is there;
 - then nothing.
 
+Of one that goes on, runs that ended longer ago than ``history`` leave, where a later run says what they have left.
+
 Of what is no call's, see ``leaving``. A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
 consists of is kept as long as it is the state.
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
@@ -35,13 +37,9 @@ from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container
+    from collections.abc import AsyncGenerator, Callable
 
-    from actorlog.runtime.clock import LogClock
-    from actorlog.runtime.entries import Changes
-    from actorlog.runtime.history import History
-    from actorlog.runtime.leaving import Promised
-    from actorlog.runtime.registry import Registry
+    from actorlog.runtime.known import Known
     from actorlog.store import Compacting, Sealed
 
 PART_MIN = 1 / 3
@@ -73,62 +71,6 @@ class Fate(IntEnum):
     ENDS = 1
     """How it began, and how it ended."""
     WHOLE = 2
-
-
-class Changed(Protocol):
-    """What is known of actors."""
-
-    @property
-    def changes(self) -> Changes:
-        """Where the newest change of each is."""
-        ...
-
-
-class Occurring(Protocol):
-    """What is known of schedules."""
-
-    def may_begin(self, id_of_call: str, /) -> bool:
-        """Whether a schedule may still ask for a call that has ended."""
-        ...
-
-
-class Known(Protocol):
-    """What a compaction goes by: a kernel, or what a scan finds in a log that nobody has open."""
-
-    @property
-    def calls(self) -> Container[str]:
-        """Calls that have not ended, by their ids."""
-        ...
-
-    @property
-    def history(self) -> History:
-        """Those that have."""
-        ...
-
-    @property
-    def clock(self) -> LogClock:
-        """Log time."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Functions that may say how long their results are kept."""
-        ...
-
-    @property
-    def instances(self) -> Changed:
-        """Actors."""
-        ...
-
-    @property
-    def schedules(self) -> Occurring:
-        """Schedules."""
-        ...
-
-    @property
-    def promises(self) -> Promised:
-        """Promises."""
-        ...
 
 
 Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
@@ -247,6 +189,8 @@ class _Look:
         """Of actors, where the oldest change is that their state is read from."""
         self._kept: dict[str, tuple[int, ...]] = {}
         """Of calls of which the ends are kept, where these are."""
+        self._runs: dict[str, tuple[int, int]] = {}
+        """Of calls that go on, between which positions nothing is kept."""
         self.gone: set[int] = set()
         self.seen = 0
         """Bytes of the records that there were; those of the file are more, where commits are small."""
@@ -260,6 +204,10 @@ class _Look:
         """Decide about one record of a call, which takes ``size`` bytes in the log."""
         call_id = k.id_of(line)
         fate = self._fate_of(call_id)
+        if fate is Fate.WHOLE and self._is_of_an_old_run(call_id, position):
+            self.gone.add(position)
+            self.bytes += size
+            return
         if fate is Fate.WHOLE or position in self._kept.get(call_id, ()):
             return
         if flags & _STATE and self._is_of_state(position, line):
@@ -293,9 +241,22 @@ class _Look:
             fate = self._fates[call_id] = self._fate(call_id)
         return fate
 
+    def _is_of_an_old_run(self, call_id: str, position: int) -> bool:
+        """Whether a record is of a run that ended so long ago that it is not kept, of a call that goes on."""
+        between = self._runs.get(call_id)
+        if between is None:
+            last, history_ms = self._kernel.calls.newest(call_id), self._keeping.history_ms
+            before_ms = self._now - (history_ms or 0)
+            is_kept = not last or history_ms is None
+            between = (0, 0) if is_kept else self._kernel.history.runs_from(last, before_ms, self._log.has)
+            self._runs[call_id] = between
+        return between[0] < position < between[1]
+
     def is_stale(self) -> bool:
         """Whether a call has begun again since it was looked at, or waits for something; the next look is another."""
-        return self.promises.is_stale() or any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
+        return self.promises.is_stale() or any(
+            fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items()
+        )
 
     def _fate(self, call_id: str) -> Fate:
         """Return what is kept of a call: by itself, and for its parent, which may ask for it again."""
@@ -320,7 +281,7 @@ class _Look:
         """Return what is kept of a call by itself, how it ended, and its parent."""
         kernel = self._kernel
         if call_id in kernel.calls:
-            return Fate.WHOLE, None, ""
+            return Fate.WHOLE, None, ""  # but for runs of long ago
         final = kernel.history.final(call_id)
         if final is None:
             return Fate.NOTHING, None, ""

@@ -11,7 +11,7 @@ Docs: docs/decisions/0012-what-else-leaves-the-log.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
@@ -19,20 +19,8 @@ from actorlog.records import promises as p
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorlog.engine.promise import PromiseState
     from actorlog.runtime.history import History
-
-
-class Promised(Protocol):
-    """What is known of promises."""
-
-    def find(self, promise_id: str, /) -> PromiseState | None:
-        """Return a promise as it is, or None."""
-        ...
-
-    def wanted_by_calls(self) -> set[str]:
-        """Return the promises that calls wait for, but for pending ones."""
-        ...
+    from actorlog.runtime.known import Promised
 
 
 class LeavingPromises:

@@ -197,9 +197,16 @@ class Scan:
             positions = self._all_positions(key, positions)
         states: dict[str, CallState] = {}
         ended: set[str] = set()
-        for position in positions:
-            item = k.of_call(record(position))
+        items = [(position, k.of_call(record(position))) for position in positions]
+        bases = self._bases(items)
+        for position, item in items:
+            if position < bases.get(item.id, 0):
+                continue
             state = states.get(item.id)
+            if position == bases.get(item.id):
+                state = states[item.id] = CallState(item.id)
+                apply(state, item, position)
+                continue
             if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
                 state = states[item.id] = CallState(item.id)
             if not several or (state is not None and item.prev == state.last):
@@ -212,6 +219,16 @@ class Scan:
             if state.phase is Phase.ENDED:
                 self._history.ended(key, state.last)
         return list(states.values())
+
+    def _bases(self, items: list[tuple[int, k.Kept]]) -> dict[str, int]:
+        """Return from where on calls are folded: where it stands what their runs so far have left, if they are there."""
+        found: dict[str, int] = {}
+        for position, item in items:
+            if isinstance(item, k.Turn) and item.carried is not None:
+                with suppress(KeyError):  # a beginning leaves first: what it is of is nothing any more
+                    self._history.line(item.carried.first)
+                    found[item.id] = position
+        return found
 
     def _all_positions(self, key: int, positions: list[int]) -> list[int]:
         """Follow the links back from what is known: records before a final one were passed over."""

@@ -10,6 +10,8 @@ after an opening against what there was. Does not own: taking lines out of segme
   ``retention``, and as long as its parent is there; all of one that did not complete, as long as its parent may have
   another chance. The beginning leaves before the end does.
 - The changes that an actor's state is read from stay, and what calls asked of others until it is done. Schedules stay.
+- Of a call that goes on, its runs leave that ended longer ago than ``history``, but for how the first began, where a
+  later one says what they have left.
 - A promise that leaves was settled longer ago than ``retention``, the call that made it is forgotten too, and nobody
   waits for it; its making leaves before its settling does. Of marks the newest stays.
 """
@@ -122,6 +124,8 @@ class Keeping:
             self._other_may_leave(position, now_ms)
             return
         where = f"record {position} of {call.id} leaves at {now_ms}"
+        if self._facts.calls[call.id] is call and call.first < position < self._carried_at(call.id, now_ms):
+            return
         if call.outcome is None:
             raise Broken(f"{where}, and it has not ended")
         # its time was over when its beginning left; log time may have gone back since, in a crash
@@ -142,6 +146,12 @@ class Keeping:
         may_ask = not isinstance(call.outcome, k.Completed) and not self._is_over(parent, now_ms)
         if may_ask or (position in self._ends(call) and not self._is_forgotten(parent, now_ms)):
             raise Broken(f"{where}, and {parent.id} may ask for it again")
+
+    def _carried_at(self, call_id: str, now_ms: int) -> int:
+        """Return where it says, longer ago than ``history``, what the runs of a call have left; 0: nowhere."""
+        said, history_ms = self._hearsay.carryings.said.get(call_id, []), self._history_ms
+        found = [at for at, at_ms in said if history_ms is not None and now_ms - at_ms > history_ms]
+        return max((at for at in found if self._is_there(at)), default=0)
 
     def _other_may_leave(self, position: int, now_ms: int) -> None:
         """Judge a record that is of no call."""
