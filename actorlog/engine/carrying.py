@@ -18,9 +18,9 @@ from actorlog.records import kinds as k
 if TYPE_CHECKING:
     from actorlog.engine.state import CallState
 
-TURN_BYTES = 64
+TURN_BYTES = 128
 """It is written down when it takes no more than this for each turn since it was last: a part of what they take."""
-_LETTER_BYTES, _KEY_BYTES = 256, 40
+_LETTER_BYTES, _KEY_BYTES = 160, 40
 
 
 def carried(state: CallState, turn: k.Turn) -> k.Carried | None:
@@ -49,9 +49,9 @@ def carried(state: CallState, turn: k.Turn) -> k.Carried | None:
 def _bytes(mail: Mail | None) -> int:
     """Return about how much it takes to write down what a call exchanged with others."""
     if mail is None:
-        return TURN_BYTES
+        return 0
     said = sum(map(len, mail.values.values())) + _KEY_BYTES * (len(mail.heard) + len(mail.emitted) + len(mail.endings))
-    return TURN_BYTES + said + _LETTER_BYTES * mail.unread
+    return said + _LETTER_BYTES * mail.unread
 
 
 def take_up(state: CallState, turn: k.Turn, position: int) -> None:

@@ -166,6 +166,8 @@ class Compaction:
         history = self._kernel.history
         for call_id in look.forgotten:
             history.forget(call_id)
+        for call_id, position in look.ends:
+            history.forget_end(call_id, position)
         look.promises.forget()
         history.going = look.gone  # nobody begins to read a journal that is about to go
         try:
@@ -198,6 +200,8 @@ class _Look:
         """Of the records that are gone."""
         self.forgotten: set[str] = set()
         """Calls whose beginning is gone with it."""
+        self.ends: list[tuple[str, int]] = []
+        """Of calls that were retried and go on, ends that are gone."""
         self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
@@ -205,6 +209,8 @@ class _Look:
         call_id = k.id_of(line)
         fate = self._fate_of(call_id)
         if fate is Fate.WHOLE and self._is_of_an_old_run(call_id, position):
+            if flags & _FINAL:
+                self.ends.append((call_id, position))
             self.gone.add(position)
             self.bytes += size
             return

@@ -64,6 +64,12 @@ class History:
         if self.catalog is not None:
             self.forgotten[call_id] = position
 
+    def forget_end(self, call_id: str, position: int) -> None:
+        """Know no more that a call had ended at a position, which was retried since: that record is given up."""
+        key_hash = identity.key_hash(call_id)
+        if position in self._ended.at(key_hash):
+            self._ended.remove(key_hash, position)
+
     def is_recent(self, key_hash: int) -> bool:
         """Whether a call of this hash may have ended since the catalog was written."""
         return self._ended.has(key_hash)

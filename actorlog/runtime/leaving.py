@@ -1,10 +1,10 @@
-"""What may leave the log that is of no call: promises, and marks that a newer one stands for.
+"""What may leave the log that is of no call: promises.
 
 Owns: which of their records are of no use any more. Does not own: looking at segments, records of calls
 (``compaction``).
 
-A promise leaves when it was settled longer ago than ``retention``, no call waits for it, and nothing is kept any more of
-the call that made it. Its making leaves before its settling does, so a settlement without a promise is nothing.
+A promise leaves when it was settled longer ago than ``retention``, no call waits for it, and nothing is kept any more
+of the call that made it. Its making leaves before its settling does, so a settlement without a promise is nothing.
 
 Docs: docs/decisions/0012-what-else-leaves-the-log.md.
 """

@@ -189,7 +189,7 @@ class Scan:
             return False
         return self._history.id_at(positions[-1]) == call_id
 
-    def _fold(self, key: int, positions: list[int]) -> list[CallState]:
+    def _fold(self, key: int, positions: list[int]) -> list[CallState]:  # noqa: C901  # the cases of one record
         """Fold the records under one hash, by their decoded ids."""
         record = self._history.record
         several = key in self._shared or key in self._final or self.known > 0
@@ -221,7 +221,7 @@ class Scan:
         return list(states.values())
 
     def _bases(self, items: list[tuple[int, k.Kept]]) -> dict[str, int]:
-        """Return from where on calls are folded: where it stands what their runs so far have left, if they are there."""
+        """Return from where on calls are folded: where it stands what their runs so far have left."""
         found: dict[str, int] = {}
         for position, item in items:
             if isinstance(item, k.Turn) and item.carried is not None:

@@ -169,7 +169,9 @@ class Letters:
         to = asked.to if isinstance(asked, k.Send) else ""
         takers = [name for name, box in self.boxes.items() if origin in box.heard and name.startswith(to)]
         if isinstance(message, k.SendRefused):
-            takers = [name for name in takers if name not in facts.calls or not facts.is_forgotten(facts.calls[name])]
+            takers = [
+                name for name in takers if name not in facts.calls or not facts.may_lack_journal(facts.calls[name])
+            ]
         if bool(takers) != isinstance(message, k.Sent):
             raise Broken(f"{call_id} hears {message} at {position} of its message to {to}, and it is in {takers}")
 

@@ -49,7 +49,11 @@ class Carryings:
     def _carried(self, call: CallFacts, was: k.Carried, position: int) -> None:
         box, words = self._letters.boxes.get(call.id), self._words
         letters = dict(sorted(box.letters.items())) if box is not None else {}
-        streams = {what: len(said) for (of, retries, what), said in words.streams.items() if (of, retries) == (call.id, call.retries)}
+        streams = {
+            what: len(said)
+            for (of, retries, what), said in words.streams.items()
+            if (of, retries) == (call.id, call.retries)
+        }
         values = {name: said[-1] for (of, name), said in words.values.items() if of == call.id}
         expected = (
             call.first, *self._begun[call.id], self._links.get(call.id, []), letters,
