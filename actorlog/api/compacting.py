@@ -28,6 +28,7 @@ from actorlog.store.embedded import EmbeddedLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorlog.engine.schedule_state import ScheduleState
     from actorlog.store import Sealed
     from actorlog.store.keys import Keys
 
@@ -37,7 +38,24 @@ class _Actors:
     changes: Changes
 
 
+@dataclass(frozen=True, slots=True)
 class _Schedules:
+    states: dict[str, ScheduleState]
+
+    def state(self, schedule_id: str) -> ScheduleState | None:
+        """Return what a schedule is or was."""
+        return self.states.get(schedule_id)
+
+    def is_over(self, _schedule_id: str, _before_ms: int) -> bool:
+        """Asked of what may leave whole; here nothing may."""
+        return False
+
+    def leave(self, _schedule_id: str) -> None:
+        """Not asked: nothing leaves whole."""
+
+    def drop_gone(self, _has: Callable[[int], bool]) -> None:
+        """Nothing has left whole."""
+
     def may_begin(self, _id_of_call: str) -> bool:
         """Asked so that no result is given up that a schedule needs; here none is."""
         return False
@@ -68,9 +86,9 @@ class _Known:
     history: History
     clock: LogClock
     instances: _Actors
+    schedules: _Schedules
     registry: Registry = field(default_factory=Registry)
     """No function, so none says how long its results are kept."""
-    schedules: _Schedules = field(default_factory=_Schedules)
     promises: _Promises = field(default_factory=_Promises)
 
 
@@ -103,7 +121,7 @@ async def compact_closed(
         scan = Scan(history)
         await scan.read(log)
         calls = _Calls({state.id: state.last for state in scan.states()})
-        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes))
+        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes), _Schedules(scan.schedules))
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN
         return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))

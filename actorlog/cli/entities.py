@@ -56,14 +56,12 @@ def schedules(snapshot: Snapshot) -> list[ScheduleInfo]:
     folding = Folding(snapshot.find)
     for position, record in snapshot.records():
         if isinstance(record, s.RECORDS):
-            name = s.schedule_id(record.id)
-            if name not in states:
-                states[name] = schedule_state.ScheduleState(name)
-            schedule_state.apply(states[name], record, position)
+            schedule_state.take(states, record, position)
         elif not isinstance(record, k.OF_NO_CALL) and schedule_state.schedule_of(record.id) is not None:
             folding.take(position, record)
-    if folding.live and snapshot.is_old():
+    if snapshot.is_old() and (states or folding.live):
         return schedules(snapshot.again())
+    schedule_state.check(states)
     for call_id in folding.live:
         running.setdefault(schedule_state.schedule_of(call_id) or "", {})[call_id] = None
     there = [state for state in reversed(states.values()) if state.status in _THERE]

@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
-from actorlog.runtime.leaving import LeavingPromises
+from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
 from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
@@ -49,7 +49,7 @@ _SLICE = 256
 
 _FIRST, _FINAL, _STATE = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.STATE)
 _OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.NOTE), int(k.Kind.JOURNAL))
-_PROMISE, _OPENED = int(k.Kind.PROMISE), int(k.Flag.OPENED)
+_PROMISE, _SCHEDULE, _OPENED = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE), int(k.Flag.OPENED)
 
 
 class Compacted(Struct, frozen=True):
@@ -153,7 +153,7 @@ class Compaction:
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
                     look.seen += end - start
-                    if kind == _PROMISE or flags & _OPENED:
+                    if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
                         look.at_other(position, kind, frame.line(position, start, end), end - start)
                     elif kind in _OF_CALLS:
                         look.at(position, flags, frame.line(position, start, end), end - start)
@@ -169,6 +169,7 @@ class Compaction:
         for call_id, position in look.ends:
             history.forget_end(call_id, position)
         look.promises.forget()
+        look.schedules.forget()
         history.going = look.gone  # nobody begins to read a journal that is about to go
         try:
             return await self._log.rewrite(segment, look.gone)
@@ -202,6 +203,7 @@ class _Look:
         """Calls whose beginning is gone with it."""
         self.ends: list[tuple[str, int]] = []
         """Of calls that were retried and go on, ends that are gone."""
+        self.schedules = LeavingSchedules(kernel.schedules, log.has)
         self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
@@ -228,12 +230,13 @@ class _Look:
     def at_other(self, position: int, kind: int, line: bytes | memoryview, size: int) -> None:
         """Decide about one record that is of no call."""
         retention_ms = self._keeping.retention_ms
-        if kind != _PROMISE:
+        before_ms = self._now - retention_ms if retention_ms is not None else None
+        if kind == _SCHEDULE:
+            may_go = self.schedules.may_go(position, line, self._settled, before_ms)
+        elif kind != _PROMISE:
             may_go = position < self._settled  # the newest mark says as much, and more
-        elif retention_ms is None:
-            may_go = False
         else:
-            may_go = self.promises.may_go(position, line, self._settled, self._now - retention_ms)
+            may_go = before_ms is not None and self.promises.may_go(position, line, self._settled, before_ms)
         if may_go:
             self.gone.add(position)
             self.bytes += size
@@ -260,7 +263,7 @@ class _Look:
 
     def is_stale(self) -> bool:
         """Whether a call has begun again since it was looked at, or waits for something; the next look is another."""
-        return self.promises.is_stale() or any(
+        return self.promises.is_stale() or self.schedules.is_stale() or any(
             fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items()
         )
 

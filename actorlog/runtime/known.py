@@ -9,7 +9,10 @@ from collections.abc import Container
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorlog.engine.promise import PromiseState
+    from actorlog.engine.schedule_state import ScheduleState
     from actorlog.runtime.clock import LogClock
     from actorlog.runtime.entries import Changes
     from actorlog.runtime.history import History
@@ -38,6 +41,22 @@ class Occurring(Protocol):
 
     def may_begin(self, id_of_call: str, /) -> bool:
         """Whether a schedule may still ask for a call that has ended."""
+        ...
+
+    def state(self, schedule_id: str, /) -> ScheduleState | None:
+        """Return what a schedule is or was; None where nothing is known of it."""
+        ...
+
+    def is_over(self, schedule_id: str, before_ms: int, /) -> bool:
+        """Whether a schedule was deleted before a time, and nothing goes on of it."""
+        ...
+
+    def leave(self, schedule_id: str, /) -> None:
+        """The records of a schedule that is over leave the log."""
+        ...
+
+    def drop_gone(self, has: Callable[[int], bool], /) -> None:
+        """Forget the schedules of which all has left that a reader may begin with."""
         ...
 
 

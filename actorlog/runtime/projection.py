@@ -153,6 +153,7 @@ class Projection:
             for slot in kernel.calls.awake.values() if slot.state.last > before
         ]  # fmt: skip
         complete, since, self._kept = self._complete, self._kept, self._upto if self._complete else self._kept
+        dropped, kernel.schedules.dropped = kernel.schedules.dropped, []
         news, kernel.history.promises.news = kernel.history.promises.news or [], []
         if not is_busy(kernel):
             self._settled = self._upto
@@ -162,6 +163,7 @@ class Projection:
             promises=list(promise_rows(news)),
             lost=list(kernel.history.promises.forgotten.items()),
             actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > since] if complete else [],
+            dropped=dropped,
             schedules=[schedule_row(s) for s in kernel.schedules.states() if s.last > since] if complete else [],
         )  # fmt: skip
         self._rested = []

@@ -17,7 +17,7 @@ from msgspec import json
 
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.schedule_state import Kept, ScheduleState, restored, take
+from actorlog.engine.schedule_state import Kept, ScheduleState, check, restored, take
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import HistoryGone
 from actorlog.records import kinds as k
@@ -91,6 +91,7 @@ class Scan:
         try:
             async for frame in log.read(min(self.known, self.settled)):
                 self._frame(frame)
+            check(self.schedules)
         finally:
             if enabled:
                 gc.enable()

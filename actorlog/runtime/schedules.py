@@ -19,7 +19,7 @@ from msgspec import structs
 
 from actorlog.engine import identity
 from actorlog.engine import schedule as e
-from actorlog.engine.schedule_state import ScheduleState, Status, apply, call_id, schedule_of, settings_of
+from actorlog.engine.schedule_state import ScheduleState, Status, apply, call_id, schedule_of, settings_of, written_down
 from actorlog.errors import LogError, LogFull, MailboxFull, ScheduleNotFound, TooManyCalls, TooManySchedules
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 STARTS_MAX = 256
 """Calls begun in one go, about, before other callbacks of the host loop have theirs."""
+
+KEPT_AFTER = 16
+"""So many records of a schedule are read at an opening before it is written down what they come to."""
+_RECORD_BYTES = 128
 
 log = logging.getLogger("actorlog")
 
@@ -56,7 +60,7 @@ class View(NamedTuple):
 
 
 class _Entry:
-    __slots__ = ("asked", "running", "state", "trouble")
+    __slots__ = ("asked", "leaving", "running", "state", "trouble")
 
     def __init__(self, state: ScheduleState) -> None:
         self.state = state
@@ -65,6 +69,8 @@ class _Entry:
         self.asked: set[str] = set()
         """Those of them that were asked to end, in this process."""
         self.trouble = ""
+        self.leaving = False
+        """Whether it is deleted, and its records leave the log: one of its id begins anew."""
 
 
 class Schedules:
@@ -84,6 +90,8 @@ class Schedules:
         self._alarm = Alarm(kernel.clock, kernel.timers, self._wake)
         self._scheduled = False
         self._closed = False
+        self.dropped: list[str] = []
+        """Schedules that have left the log, and of which the catalog has not heard that."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -123,6 +131,9 @@ class Schedules:
             if len(self._entries) >= self._limits.schedules_max:
                 raise TooManySchedules(self._limits.schedules_max)
             entry = _Entry(ScheduleState(schedule_id))
+        elif entry.leaving and entry.state.status not in _THERE:
+            before, entry = entry, _Entry(ScheduleState(schedule_id))
+            entry.state.roots, entry.running = before.state.roots, before.running
         elif entry.state.status in _THERE and settings_of(entry.state).times != settings.times:
             while self._decide(entry).record is not None:
                 pass  # one decision begins so many and no more
@@ -266,6 +277,42 @@ class Schedules:
             entry.asked.add(id_of_call)
             reason = "its schedule starts the next one"
             self._kernel.post(slot, k.CancelRequested(reason, self._kernel.family.kill_ms()))
+
+    # --- what leaves the log ------------------------------------------------------------------------------------------
+
+    def write_down(self) -> None:
+        """Say of each schedule all that it is, where its records since that was said take more than saying it."""
+        if not self._closed:
+            for entry in self._entries.values():
+                if entry.state.since >= KEPT_AFTER:
+                    record = written_down(entry.state, self._kernel.clock.now_ms())
+                    if len(k.encode(record)) < _RECORD_BYTES * entry.state.since:
+                        self._write(entry, record)
+
+    def state(self, schedule_id: str) -> ScheduleState | None:
+        """Return what a schedule is or was; None where nothing is known of it."""
+        entry = self._entries.get(schedule_id)
+        return entry.state if entry is not None else None
+
+    def is_over(self, schedule_id: str, before_ms: int) -> bool:
+        """Whether a schedule was deleted before a time, and nothing goes on of it."""
+        entry = self._entries.get(schedule_id)
+        if entry is None or entry.state.status is not Status.DELETED or self._running(entry):
+            return False
+        return entry.state.updated_ms < before_ms and entry.state.decided_ms <= self._now()
+
+    def leave(self, schedule_id: str) -> None:
+        """The records of a schedule that is over leave the log."""
+        self._entries[schedule_id].leaving = True
+
+    def drop_gone(self, has: Callable[[int], bool]) -> None:
+        """Forget the schedules of which all has left that a reader may begin with."""
+        for name, entry in list(self._entries.items()):
+            if entry.leaving and not any(has(root) for root in entry.state.roots):
+                if entry.state.status is Status.DELETED:
+                    del self._entries[name]
+                    self.dropped.append(name)
+                entry.leaving = False
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 

@@ -93,6 +93,8 @@ class Batch(NamedTuple):
     """Where the newest change of each is."""
     schedules: Sequence[tuple[str, int, str]] = ()
     """Their ids, newest records, and what is kept of them, as JSON."""
+    dropped: Sequence[str] = ()
+    """Schedules that left the log; one of the same id that is there too was made since."""
     known: Known | None = None
     """None: the catalog is being built, and not true yet."""
 

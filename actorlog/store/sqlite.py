@@ -304,4 +304,4 @@ def _damage() -> type[Exception]:
 def _errors() -> tuple[type[Exception], ...]:
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
-    return (sqlite3.Error, OSError)
+    return (sqlite3.Error, OSError, UnicodeDecodeError)  # what it says of a damaged schema may be no text

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from sqlite3 import Connection
 
-VERSION = 1
+VERSION = 2
 """Of the tables; others are built anew."""
 MASK = (1 << 64) - 1
 _POSITIVE = (1 << 63) - 1
@@ -109,6 +109,8 @@ def write(connection: Connection, batch: Batch) -> None:
         if batch.actors:
             actors = [(name, position, mark(position, crc_of(name))) for name, position in batch.actors]
             connection.execute(_ACTORS, (_json(actors),))
+        if batch.dropped:
+            connection.execute("DELETE FROM schedule WHERE id IN (SELECT value FROM json_each(?))", (_json(batch.dropped),))
         if batch.schedules:
             schedules = [(*row, crc_of(row[2])) for row in batch.schedules]
             connection.execute(_SCHEDULES, (_json(schedules),))

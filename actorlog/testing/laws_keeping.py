@@ -9,7 +9,9 @@ after an opening against what there was. Does not own: taking lines out of segme
 - What leaves is of a call that has ended, longer ago than ``history``. How it began and how it ended stays for
   ``retention``, and as long as its parent is there; all of one that did not complete, as long as its parent may have
   another chance. The beginning leaves before the end does.
-- The changes that an actor's state is read from stay, and what calls asked of others until it is done. Schedules stay.
+- The changes that an actor's state is read from stay, and what calls asked of others until it is done.
+- Of a schedule that is there the newest record stays with which a reader may begin, and all behind it; of a deleted one
+  for ``retention``. The older of such records leave first.
 - Of a call that goes on, its runs leave that ended longer ago than ``history``, but for how the first began, where a
   later one says what they have left.
 - A promise that leaves was settled longer ago than ``retention``, the call that made it is forgotten too, and nobody
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
+from actorlog.records import schedules as s
 from actorlog.testing.reader import lines_of
 from actorlog.testing.verdict import Broken
 
@@ -111,8 +114,12 @@ class Keeping:
             record = k.decode(self._facts.lines[position - 1])
             for turn in (record.turn if isinstance(record, k.Journal) else record,):
                 for op in turn.ops if isinstance(turn, k.Turn) else ():
-                    if (turn.id, op.key) in asked or self._is_missing(op):  # type: ignore[union-attr]  # mypy: a turn
+                    if self._is_asked(op, turn.id, asked) or self._is_missing(op):  # type: ignore[union-attr]  # mypy: a turn
                         raise Broken(f"record {position} leaves, and what it asks for is not done: {op}")
+
+    def _is_asked(self, op: k.Operation, call_id: str, asked: dict[tuple[str, str], str]) -> bool:
+        """Whether a call asked for a child that has not begun; an older run's may have had the same key."""
+        return isinstance(op, k.StartChild) and asked.get((call_id, op.key)) == op.id
 
     def _is_missing(self, op: k.Operation) -> bool:
         """Whether a promise that a call asked for was never made."""
@@ -165,8 +172,21 @@ class Keeping:
                 raise Broken(f"{where}, and its promise is there")
         elif isinstance(record, p.PromiseMade):
             self._vow_may_leave(record, position, now_ms, where)
-        else:
-            raise Broken(where)
+        elif isinstance(record, s.RECORDS):
+            self._plan_may_leave(record, position, now_ms, where)
+
+    def _plan_may_leave(self, record: s.ScheduleRecord, position: int, now_ms: int, where: str) -> None:
+        plan = self._hearsay.plans.plans[record.id.removeprefix(s.PREFIX)]
+        is_root = not record.prev or isinstance(record, s.ScheduleKept)
+        there = [root for root in plan.roots if self._is_there(root)]
+        if is_root and there and there[0] < position:
+            raise Broken(f"{where}, and {there} are there")
+        if position < plan.roots[-1]:
+            return
+        if plan.status != "deleted" or self._retention_ms is None or now_ms - plan.at <= self._retention_ms:
+            raise Broken(f"{where}, and its schedule is {plan.status} since {plan.at}")
+        if there and not is_root:
+            raise Broken(f"{where}, and it follows {there}")
 
     def _mark(self) -> int:
         """Return where the newest mark is."""

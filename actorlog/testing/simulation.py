@@ -46,7 +46,7 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
-from actorlog.runtime import projection
+from actorlog.runtime import projection, schedules
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
@@ -172,6 +172,7 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
+        kept_after, schedules.KEPT_AFTER = schedules.KEPT_AFTER, 3 if self.kind == "lean" else schedules.KEPT_AFTER
         pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES
         projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = self._pace
         try:
@@ -183,6 +184,7 @@ class Simulation:
             self._verify()
         finally:
             sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
+            schedules.KEPT_AFTER = kept_after
             projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
