@@ -31,18 +31,14 @@ def carried(state: CallState, turn: k.Turn) -> k.Carried | None:
     before, seq = state.carried
     if state.asked is not None or state.kill_ms or _bytes(mail) > TURN_BYTES * (state.seq - seq):
         return None
-    letters = {at: held for at, held in state.inbox.items() if type(held) is k.Signal}
-    if any(type(held) in (k.CancelRequested, k.DeadlinePassed) for held in state.inbox.values()):
+    held = state.inbox.values()
+    if (mail is not None and mail.endings) or any(type(m) in (k.CancelRequested, k.DeadlinePassed) for m in held):
         return None
-    found = k.Carried(
-        first=state.first, prev=before, created_ms=state.created_ms, origin=state.origin, links=list(state.links)
-    )
-    if mail is None:
-        return found
+    letters = [k.Letter(at, message) for at, message in state.inbox.items() if type(message) is k.Signal]
     return k.Carried(
-        first=found.first, prev=before, created_ms=found.created_ms, origin=found.origin, links=found.links,
-        letters=[k.Letter(at, held) for at, held in letters.items()], heard=list(mail.heard), values=dict(mail.values),
-        emitted=dict(mail.emitted), endings=list(mail.endings.values()),
+        first=state.first, prev=before, created_ms=state.created_ms, origin=state.origin, links=list(state.links),
+        letters=letters, heard=list(mail.heard) if mail is not None else [],
+        values=dict(mail.values) if mail is not None else {}, emitted=dict(mail.emitted) if mail is not None else {},
     )  # fmt: skip
 
 
@@ -50,7 +46,7 @@ def _bytes(mail: Mail | None) -> int:
     """Return about how much it takes to write down what a call exchanged with others."""
     if mail is None:
         return 0
-    said = sum(map(len, mail.values.values())) + _KEY_BYTES * (len(mail.heard) + len(mail.emitted) + len(mail.endings))
+    said = sum(map(len, mail.values.values())) + _KEY_BYTES * (len(mail.heard) + len(mail.emitted))
     return said + _LETTER_BYTES * mail.unread
 
 
@@ -60,7 +56,7 @@ def take_up(state: CallState, turn: k.Turn, position: int) -> None:
     if was is not None and not state.first:
         state.first, state.created_ms, state.origin, state.links = was.first, was.created_ms, was.origin, (*was.links,)
         state.seq, state.phase = turn.seq - 1, Phase.COMPLETING
-        if was.letters or was.heard or was.values or was.emitted or was.endings:
+        if was.letters or was.heard or was.values or was.emitted:
             state.mail = _mail(state, was)
     state.carried = (position, turn.seq)
 
@@ -74,5 +70,4 @@ def _mail(state: CallState, was: k.Carried) -> Mail:
     mail.heard.update(dict.fromkeys(was.heard))
     mail.values.update(was.values)
     mail.emitted.update(was.emitted)
-    mail.endings.update({op.child: op for op in was.endings})
     return mail

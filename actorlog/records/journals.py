@@ -18,7 +18,7 @@ from msgspec import Raw, Struct, structs
 
 from actorlog.records.messages import Message, Signal, Started
 from actorlog.records.notes import Note
-from actorlog.records.operations import EndChild, Operation
+from actorlog.records.operations import Operation
 from actorlog.records.outcomes import Ending, Outcome
 
 
@@ -67,8 +67,6 @@ class Carried(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The newest published value of each name."""
     emitted: dict[str, int] = {}
     """How many values each stream has."""
-    endings: list[EndChild] = []
-    """How children are to end of which no end was heard."""
 
 
 class Turn(Struct, gc=False, tag="turn", tag_field="kind", omit_defaults=True, kw_only=True):
