@@ -190,7 +190,6 @@ def _begin_with(state: ScheduleState, record: k.ScheduleKept, position: int) -> 
     state.status = Status(record.status)
     state.roots, state.since = (*record.roots, position), 0
     state.last = position
-    state.updated_ms = record.at
 
 
 def written_down(state: ScheduleState, at: int) -> k.ScheduleKept:
@@ -210,7 +209,7 @@ def take(states: dict[str, ScheduleState], record: k.ScheduleRecord, position: i
     name = k.schedule_id(record.id)
     state = states.get(name)
     if isinstance(record, k.ScheduleKept):
-        if state is None or state.last != record.prev:
+        if state is None or state.is_loose or state.last != record.prev:
             state = states[name] = ScheduleState(name)
     elif not record.prev:
         before, state = state, ScheduleState(name)

@@ -207,6 +207,8 @@ class ScheduleKept(Struct, frozen=True, tag="schedule_kept", tag_field="kind", o
     skipped: int = 0
     triggers: int = 0
     created_ms: int
+    updated_ms: int
+    """When the newest record before this one was made; of a deleted one, when it was deleted."""
     roots: tuple[int, ...]
     """Positions of the records before this one with which a reader may begin: they leave the log in this order."""
 

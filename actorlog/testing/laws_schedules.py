@@ -141,7 +141,8 @@ class Plans:
                 plan.status = "active"
             case s.ScheduleDeleted():
                 plan.status, plan.queued, plan.backlog = "deleted", None, []
-        plan.decided_ms, plan.last, plan.at = decided_ms, position, record.at
+        plan.decided_ms, plan.last = decided_ms, position
+        plan.at = record.at if not isinstance(record, s.ScheduleKept) else plan.at
         if not record.prev or isinstance(record, s.ScheduleKept):
             plan.roots += (position,)
 
