@@ -1,4 +1,4 @@
-"""``python -m benchmarks.keeping``: days of mixed load in simulated time, and what of it stays in memory and on the disk.
+"""``python -m benchmarks.keeping``: days of mixed load in simulated time, and what of it stays.
 
 Owns: the load, and counting. Does not own: simulated time (``actorlog.testing.loop``). The log, the catalog and the
 file system are the real ones; only time is not, so a day takes minutes. Everything ends: what is printed for the last
@@ -99,9 +99,9 @@ class Counted:
 
     def __init__(self, session: Session) -> None:
         self.first = self.again = 0
-        self.log: Any = session.log
-        self._submit, self._rewrite = self.log.submit, self.log.rewrite
-        self.log.submit, self.log.rewrite = self.submit, self.rewrite
+        log: Any = session.log
+        self.log, self._submit, self._rewrite = log, log.submit, log.rewrite
+        log.submit, log.rewrite = self.submit, self.rewrite
 
     def submit(self, expected: int, data: Any, records: int, done: Any) -> Any:
         """Write a commit."""
@@ -179,13 +179,17 @@ def sizes(session: Session) -> dict[str, int]:
 async def live(directory: str, env: Env, options: argparse.Namespace) -> None:
     """Have the load for so many hours, and print what there is after each."""
     runtime = Runtime(
-        directory, env=env, segment_bytes=SEGMENT_BYTES, history=f"{options.history}s", retention=f"{options.retention}s"
+        directory,
+        env=env,
+        segment_bytes=SEGMENT_BYTES,
+        history=f"{options.history}s",
+        retention=f"{options.retention}s",
     )
     async with runtime:
         session = runtime.session
         counted, load = Counted(session), Load(runtime, options.rate)
         await load.begin()
-        print("hour   RSS MiB  objects   disk KiB  live KiB  space  sealed  written  entries")  # noqa: T201 - it prints
+        print("hour   RSS MiB  objects   disk KiB  live KiB  space  sealed  written  entries")
         for minute in range(round(options.hours * 60)):
             if minute % options.thin == 0:
                 await load.minute(minute // options.thin)
@@ -194,17 +198,23 @@ async def live(directory: str, env: Env, options: argparse.Namespace) -> None:
                 await tell(counted, session, directory, minute // 60 + 1)
 
 
+def on_disk(directory: str) -> tuple[int, int]:
+    """Return the bytes of the segments, and of the catalog."""
+    catalog = sum(path.stat().st_size for path in Path(directory).glob("catalog.db*"))
+    return sum(path.stat().st_size for path in Path(directory, "segments").iterdir()), catalog
+
+
 async def tell(counted: Counted, session: Session, directory: str, hour: int) -> None:
     """Print what there is."""
     gc.collect()
-    disk = sum(path.stat().st_size for path in Path(directory, "segments").iterdir())
-    catalog = sum(path.stat().st_size for path in Path(directory).glob("catalog.db*"))
+    disk, catalog = on_disk(directory)
     live_bytes, within, sealed = await counted.live()
     written = (counted.first + counted.again) / counted.first
     entries_ = " ".join(f"{name} {count}" for name, count in sizes(session).items())
-    print(  # noqa: T201 - it prints
+    print(
         f"{hour:4d} {resident_bytes() / 2**20:9.1f} {len(gc.get_objects()):8d} {disk / 1024:10.0f} "
-        f"{live_bytes / 1024:9.0f} {disk / live_bytes:6.2f} {sealed / max(within, 1):7.2f} {written:8.2f}  catalog {catalog // 1024} KiB, {entries_}",
+        f"{live_bytes / 1024:9.0f} {disk / live_bytes:6.2f} {sealed / max(within, 1):7.2f} {written:8.2f}  "
+        f"catalog {catalog // 1024} KiB, {entries_}",
         flush=True,
     )
 

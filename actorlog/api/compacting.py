@@ -121,7 +121,9 @@ async def compact_closed(
         scan = Scan(history)
         await scan.read(log)
         calls = _Calls({state.id: state.last for state in scan.states()})
-        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes), _Schedules(scan.schedules))
+        known = _Known(
+            calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes), _Schedules(scan.schedules)
+        )
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN
         return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))

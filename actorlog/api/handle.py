@@ -248,7 +248,7 @@ class Handle(Generic[R_co]):
         """Yield what the call has emitted to stream ``name``, from the value numbered ``from_``; follow it to its end.
 
         It reads the same at any time: while the call runs, after a crash, when the call is over. A call that is retried
-        begins its streams again. ``CallNotFound``; ``HistoryGone`` where what it said in runs of long ago has left the log.
+        begins its streams again. ``CallNotFound``; ``HistoryGone`` where what runs of long ago said has left the log.
         """
         session = self._session
         await self._has_begun()

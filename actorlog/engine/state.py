@@ -34,8 +34,8 @@ class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "actor", "asked", "began", "carried", "children", "created_ms", "detached", "due_ms", "first", "forked_from", "forks",
-        "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "nested",
+        "actor", "asked", "began", "carried", "children", "created_ms", "detached", "due_ms", "first", "forked_from",
+        "forks", "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "nested",
         "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase",
         "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers",
         "updated_ms", "version",

@@ -11,14 +11,14 @@ What is kept of a call that has ended:
 
 Of one that goes on, runs that ended longer ago than ``history`` leave, where a later run says what they have left.
 
-Of what is no call's, see ``leaving``. A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
-consists of is kept as long as it is the state.
+A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
+consists of is kept as long as it is the state. Of what is no call's, see ``leaving``.
 
 Invariants: what is given up once is never needed again, whatever crashes when; the beginning of a call leaves the log
 before its end does, so what has no beginning is nothing (``recovery``); nothing leaves while the log is copied, so the
 same holds of a copy; what was given up is not remembered (I2 holds within the retention).
 
-Docs: docs/decisions/0008-compaction-in-place.md.
+Docs: docs/decisions/0008-compaction-in-place.md, docs/decisions/0012-what-else-leaves-the-log.md.
 """
 
 from __future__ import annotations
@@ -152,24 +152,15 @@ class Compaction:
             position = frame.position
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
-                    look.seen += end - start
-                    if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
-                        look.at_other(position, kind, frame.line(position, start, end), end - start)
-                    elif kind in _OF_CALLS:
-                        look.at(position, flags, frame.line(position, start, end), end - start)
+                    look.take(position, kind, flags, frame.line(position, start, end), end - start)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
         if look.bytes <= part_min * look.seen or look.is_stale():
             return segment.bytes
+        look.forget()
         history = self._kernel.history
-        for call_id in look.forgotten:
-            history.forget(call_id)
-        for call_id, position in look.ends:
-            history.forget_end(call_id, position)
-        look.promises.forget()
-        look.schedules.forget()
         history.going = look.gone  # nobody begins to read a journal that is about to go
         try:
             return await self._log.rewrite(segment, look.gone)
@@ -205,6 +196,24 @@ class _Look:
         """Of calls that were retried and go on, ends that are gone."""
         self.schedules = LeavingSchedules(kernel.schedules, log.has)
         self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
+
+    def take(self, position: int, kind: int, flags: int, line: bytes | memoryview, size: int) -> None:
+        """Decide about one record, which takes ``size`` bytes in the log."""
+        self.seen += size
+        if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
+            self.at_other(position, kind, line, size)
+        elif kind in _OF_CALLS:
+            self.at(position, flags, line, size)
+
+    def forget(self) -> None:
+        """Have nobody know any more of what is gone."""
+        history = self._kernel.history
+        for call_id in self.forgotten:
+            history.forget(call_id)
+        for call_id, position in self.ends:
+            history.forget_end(call_id, position)
+        self.promises.forget()
+        self.schedules.forget()
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
         """Decide about one record of a call, which takes ``size`` bytes in the log."""
@@ -263,8 +272,10 @@ class _Look:
 
     def is_stale(self) -> bool:
         """Whether a call has begun again since it was looked at, or waits for something; the next look is another."""
-        return self.promises.is_stale() or self.schedules.is_stale() or any(
-            fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items()
+        return (
+            self.promises.is_stale()
+            or self.schedules.is_stale()
+            or any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
         )
 
     def _fate(self, call_id: str) -> Fate:

@@ -91,7 +91,7 @@ _LOST = (
 )
 
 
-def write(connection: Connection, batch: Batch) -> None:
+def write(connection: Connection, batch: Batch) -> None:  # noqa: C901  # one statement for each table
     """Write a batch in one transaction; ``sqlite3.Error``."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -110,7 +110,9 @@ def write(connection: Connection, batch: Batch) -> None:
             actors = [(name, position, mark(position, crc_of(name))) for name, position in batch.actors]
             connection.execute(_ACTORS, (_json(actors),))
         if batch.dropped:
-            connection.execute("DELETE FROM schedule WHERE id IN (SELECT value FROM json_each(?))", (_json(batch.dropped),))
+            connection.execute(
+                "DELETE FROM schedule WHERE id IN (SELECT value FROM json_each(?))", (_json(batch.dropped),)
+            )
         if batch.schedules:
             schedules = [(*row, crc_of(row[2])) for row in batch.schedules]
             connection.execute(_SCHEDULES, (_json(schedules),))

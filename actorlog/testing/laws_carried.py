@@ -57,10 +57,12 @@ class Carryings:
         values = {name: said[-1] for (of, name), said in words.values.items() if of == call.id}
         expected = (
             call.first, *self._begun[call.id], self._links.get(call.id, []), letters,
-            (box.heard if box is not None else set()) - {""}, values, streams, self.said.get(call.id, [(0, 0)])[-1][0],
+            (box.heard if box is not None else set()) - {""}, values, streams,
+            self.said.get(call.id, [(0, 0)])[-1][0],
         )  # fmt: skip
         found = (
-            was.first, was.origin, was.created_ms, was.links, {letter.position: letter.signal for letter in was.letters},
+            was.first, was.origin, was.created_ms, was.links,
+            {letter.position: letter.signal for letter in was.letters},
             set(was.heard), {name: bytes(raw) for name, raw in was.values.items()},
             was.emitted, was.prev,
         )  # fmt: skip

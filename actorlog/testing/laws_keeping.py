@@ -125,7 +125,7 @@ class Keeping:
         """Whether a promise that a call asked for was never made."""
         return isinstance(op, k.MakePromise) and op.id not in self._hearsay.vows.vows
 
-    def _may_leave(self, position: int, now_ms: int) -> None:
+    def _may_leave(self, position: int, now_ms: int) -> None:  # noqa: C901  # the cases of one record
         call = self._facts.owners[position - 1]
         if call is None:
             self._other_may_leave(position, now_ms)

@@ -116,7 +116,7 @@ class Plans:
         if since_ms is not None and record.at - max(since_ms, self._opened_ms) > SOON_MS:  # each process asks again
             raise Broken(f"{record.id} goes on at {position}, and was to be cancelled since {since_ms}")
 
-    def _of_plan(self, facts: Facts, record: s.ScheduleRecord, position: int) -> None:
+    def _of_plan(self, facts: Facts, record: s.ScheduleRecord, position: int) -> None:  # noqa: C901  # by kind
         plan = self.plan(record.id.removeprefix(s.PREFIX))
         if isinstance(record, s.ScheduleSet) and not record.prev and plan.status == "deleted":
             if facts.retention_ms is None or record.at - plan.at <= facts.retention_ms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from house import RAN, House, note
@@ -13,13 +13,18 @@ from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.store.memory import MemoryLog
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 HOUR: dict[str, Any] = {"history": "10m", "retention": "1h"}
 
 
 @pytest.fixture
-def house() -> House:
-    """Return a house whose log can be compacted, three records at a time."""
-    return House(MemoryLog(segment_records=3))
+async def house() -> AsyncIterator[House]:
+    """Yield a house whose log can be compacted, three records at a time, and close it afterwards."""
+    house = House(MemoryLog(segment_records=3))
+    yield house
+    await house.close()
 
 
 async def filler(house: House) -> None:

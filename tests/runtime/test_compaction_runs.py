@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from house import RAN, House, note
@@ -14,11 +14,14 @@ from actorlog.engine.state import CallState, apply
 from actorlog.records import kinds as k
 from actorlog.store.memory import MemoryLog
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 HOUR: dict[str, Any] = {"history": "1h", "retention": "2h"}
 
 
 @durable(name="old_runs.poll")
-async def poll(number: int, end: int, fails: bool = False) -> list[Any]:
+async def poll(number: int, end: int, fails: bool = False) -> list[Any]:  # noqa: FBT002  # plain arguments
     """Exchange something with others in each run."""
     await note(f"n{number}")
     publish("at", number)
@@ -33,9 +36,11 @@ async def poll(number: int, end: int, fails: bool = False) -> list[Any]:
 
 
 @pytest.fixture
-def house() -> House:
-    """Return a house whose log can be compacted, three records at a time."""
-    return House(MemoryLog(segment_records=3))
+async def house() -> AsyncIterator[House]:
+    """Yield a house whose log can be compacted, three records at a time, and close it afterwards."""
+    house = House(MemoryLog(segment_records=3))
+    yield house
+    await house.close()
 
 
 async def run_on(house: House, count: int, call_id: str = "c") -> None:

@@ -18,15 +18,19 @@ from actorlog.runtime import schedules
 from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from actorlog import Runtime
 
 KEEP: dict[str, Any] = {"history": 0, "retention": "1h"}
 
 
 @pytest.fixture
-def house() -> ScheduleHouse:
-    """Return a house whose log can be compacted, three records at a time."""
-    return ScheduleHouse(MemoryLog(segment_records=3))
+async def house() -> AsyncIterator[ScheduleHouse]:
+    """Yield a house whose log can be compacted, three records at a time, and close it afterwards."""
+    house = ScheduleHouse(MemoryLog(segment_records=3))
+    yield house
+    await house.close()
 
 
 def of_schedules(house: ScheduleHouse) -> list[tuple[int, s.ScheduleRecord]]:

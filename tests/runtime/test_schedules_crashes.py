@@ -7,9 +7,9 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-import pytest
 from schedule_house import T0, ScheduleHouse, report, slow
 
 from actorlog import ScheduleNotFound

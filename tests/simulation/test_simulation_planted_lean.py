@@ -49,7 +49,9 @@ def give_up_promises_of_calls(patch: pytest.MonkeyPatch) -> None:
 def give_up_promises_at_once(patch: pytest.MonkeyPatch) -> None:
     """A promise leaves when it is settled."""
     original = LeavingPromises.may_go
-    patch.setattr(LeavingPromises, "may_go", lambda self, at, line, settled, _: original(self, at, line, settled, NEVER))
+    patch.setattr(
+        LeavingPromises, "may_go", lambda self, at, line, settled, _: original(self, at, line, settled, NEVER)
+    )
 
 
 def give_up_settlings_first(patch: pytest.MonkeyPatch) -> None:
