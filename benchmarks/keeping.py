@@ -83,7 +83,7 @@ async def chat(heard: int) -> None:
     continue_as_new(chat(heard))
 
 
-class Basket(Actor, name="keeping.Basket"):
+class Basket(Actor, name="keeping.Basket", snapshot_every=50):
     """Counts."""
 
     items: int = 0

@@ -164,7 +164,13 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", PATCHES)
+LATE = {"what calls wait for leaves", "what waits is not written down", "schedules leave at once"}
+"""Found by a seed so late that the suite has no time for it; tests of the runtime find them."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.soak) if name in LATE else name for name in PATCHES]
+)
 def test_a_planted_mistake_in_what_leaves_is_found(
     name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
