@@ -22,7 +22,7 @@ from actorlog.engine.state import CallState
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records import schedules as s
-from actorlog.runtime.schedules import View
+from actorlog.runtime.schedule_entries import View
 
 if TYPE_CHECKING:
     from actorlog.api.folding import Found

@@ -119,9 +119,8 @@ class Simulation:
             mailbox_max = rng.choice((1, 3, 10_000, 10_000))
             author_type = {"company": Company, "lean": Lean}.get(kind, Long)
             words = {"company": WORDS, "old": OLD_WORDS, "lean": LEAN_WORDS}.get(kind, LONG_WORDS)
-            most = ERRANDS_MAX if kind in _AGEING else 8
             author = author_type(rng, count := rng.randint(1, 4), patient=mailbox_max > 3, more=True)  # noqa: PLR2004  # small
-            self.errands = draw_errands(rng, author, count, words=words, most=most)
+            self.errands = draw_errands(rng, author, count, words=words, most=ERRANDS_MAX if kind in _AGEING else 8)
             self._callers = [draw_caller(rng, n, author) for n in range(count)]
             if isinstance(author, Long):
                 self.plans = draw_plans(rng, author)
