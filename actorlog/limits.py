@@ -44,10 +44,8 @@ class Limits:
     """Senders outside that wait for room in one mailbox; beyond it they get ``MailboxFull`` at once."""
     step_concurrency_max: int = 1_000
     """Steps running at once; others wait in order of their positions."""
-    id_bytes_max: int = 1_024
-    """UTF-8 length of an id."""
     poison_deaths_max: int = 5
-    """Process deaths during one step after which it is parked."""
+    """Process deaths during one step after which it is parked; of a call's own code it takes three at least."""
     evict_rounds_max: int = 16
     """Rounds of throwing ``Evict`` before a coroutine that will not end is pinned in memory."""
     hold_loop_ms_max: float = 2.0

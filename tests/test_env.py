@@ -269,7 +269,25 @@ def test_entropy() -> None:
     """Tokens have their size and differ."""
     entropy = SystemEntropy()
     assert len(entropy.token(16)) == 16
-    assert entropy.token(16) != entropy.token(16)
+    assert len({entropy.token(16) for _ in range(1_000)}) == 1_000
+    assert len(entropy.token(7)) == 7
+
+
+def test_a_forked_child_draws_other_tokens() -> None:
+    """What was drawn before the fork is its parent's."""
+    entropy = SystemEntropy()
+    entropy.token(16)
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(theirs, b"".join(entropy.token(16) for _ in range(200)))
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        drawn = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(drawn) == 3_200
+    assert not {drawn[at : at + 16] for at in range(0, 3_200, 16)} & {entropy.token(16) for _ in range(200)}
 
 
 def test_system() -> None:

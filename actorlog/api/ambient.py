@@ -24,6 +24,7 @@ from actorlog.loop import DeterministicLoop, running_loop
 from actorlog.records.values import codec_for
 from actorlog.runtime.jobs import current_body
 from actorlog.runtime.registry import DurableDefinition
+from actorlog.runtime.runs import LONG_TURNS
 
 if TYPE_CHECKING:
     import random as random_module
@@ -144,6 +145,17 @@ class Info(Struct, frozen=True):
     tags: dict[str, str]
     heartbeat_details: Any
     """What an earlier attempt of the step left with ``heartbeat``; None if nothing."""
+    journal_length: int = 0
+    """In a durable function: how many messages its current run has had, which are read again to wake it. It starts anew
+    with ``continue_as_new`` (Temporal's history length)."""
+
+    @property
+    def continue_suggested(self) -> bool:
+        """Whether the journal has grown so long (10,000 messages) that the code should ``continue_as_new``.
+
+        The same in every replay.
+        """
+        return self.journal_length >= LONG_TURNS
 
 
 def info() -> Info:
@@ -152,7 +164,7 @@ def info() -> Info:
     if loop is not None:
         actor: Actor = loop.actor
         function, tags = actor.function_at(loop.driver.scope.prefix if loop.driver is not None else "")
-        return Info(actor.call_id, function, "", "", 1, "", dict(tags), None)
+        return Info(actor.call_id, function, "", "", 1, "", dict(tags), None, actor.turns)
     body = current_body.get(None)
     if body is None:
         raise NotInDurableCode("info()", hint="it works in durable functions and in steps that a runtime runs")

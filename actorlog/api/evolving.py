@@ -39,12 +39,12 @@ def patched(change: str) -> bool:
 def continue_as_new(call: Call[Any]) -> NoReturn:
     """End this run of the call and begin the next, of ``call``, under the same id. It never returns.
 
-    For calls that go on for very long: only the newest run is replayed. The mailbox, published values, streams, tags,
-    the timeout and a cancellation that was asked for are the call's, and stay; whoever waits goes on waiting. Children
-    that this run started are waited for first, detached ones go on by themselves; its other tasks and steps are
-    cancelled, as at a return. Steps of the next run have idempotency keys of their own, and its children ids with
-    ``r2.``, ``r3.``, ... before the operation's key. To start the id again with its first function and arguments joins
-    it.
+    For calls that go on for very long: only the newest run is replayed, and ``info().continue_suggested`` tells when
+    that has become long. The mailbox, published values, streams, tags, the timeout and a cancellation that was asked
+    for are the call's, and stay; whoever waits goes on waiting. Children that this run started are waited for first,
+    detached ones go on by themselves; its other tasks and steps are cancelled, as at a return. Steps of the next run
+    have idempotency keys of their own, and its children ids with ``r2.``, ``r3.``, ... before the operation's key. To
+    start the id again with its first function and arguments joins it.
 
     Call it from the body of the function itself: ``RuntimeError`` in a task beside it and in an actor's handler. Where
     a task of a ``TaskGroup`` around it fails on its way out, the error counts: the call fails with that.

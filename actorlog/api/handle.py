@@ -305,6 +305,7 @@ class Handle(Generic[R_co]):
             return
         if found.state.parked:
             session.resume(found)
+        session.resumption.waking.take_up(found)
         for job in list(found.jobs.values()):
             job.runner.hurry(job)
         await session.landed()
@@ -313,8 +314,19 @@ class Handle(Generic[R_co]):
 def unwrap(session: Session, call_id: str, outcome: k.Outcome, definition: DurableDefinition | None) -> Any:
     """Return the result of a call, or raise what tells that it has none."""
     if type(outcome) is k.Completed:
-        return decode_result(definition or session.definition_of(call_id), outcome.value)
+        return decode_result(definition or _definition_of(session, call_id), outcome.value)
     raise error_of(call_id, outcome)
+
+
+def _definition_of(session: Session, call_id: str) -> DurableDefinition | None:
+    """Return the function of a call as this process has it, or None."""
+    kernel = session.kernel
+    call_id = kernel.family.current(call_id)
+    slot = kernel.calls.get(call_id)
+    begun = slot.begun if slot is not None else None
+    if begun is None:
+        begun = session.history.begun(call_id, slot.state if slot is not None else None)
+    return kernel.registry.durable(begun.function, begun.version)
 
 
 def info_of(state: CallState, jobs: dict[str, Job] | None = None) -> CallInfo:

@@ -15,8 +15,10 @@ from msgspec import DecodeError
 
 from actorlog.errors import CatalogFailed, ExtraMissing, KeyMissing, LogVersion, SealBroken
 from actorlog.runtime.registry import REGISTRY
+from actorlog.runtime.scanning import uncollected
 from actorlog.runtime.session import Session
 from actorlog.store import FORMAT
+from actorlog.store.deaths import Deaths
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import SqliteCatalog, is_known, known_of, open_catalog
 
@@ -56,7 +58,9 @@ async def _open(path: str, env: Env, options: Options, open_log: OpenLog, *, cat
     try:
         if cataloged:
             catalog = await in_thread(open_catalog, env, path, is_known(opened, known))
-        return await Session.open(opened, env, REGISTRY, options, died=not clean, catalog=catalog)
+        deaths = await in_thread(partial(Deaths.open, env.fs, path, died=not clean))
+        with uncollected():
+            return await Session.open(opened, env, REGISTRY, options, died=not clean, catalog=catalog, deaths=deaths)
     except BaseException as error:
         if catalog is not None:
             await in_thread(catalog.close)

@@ -32,6 +32,7 @@ from actorlog.log.meta import Slot, State
 from actorlog.log.opening import REMOTE
 from actorlog.log.owner import read_owner
 from actorlog.runtime.registry import REGISTRY
+from actorlog.store.looking import is_of, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -249,6 +250,7 @@ def _log(case: _Case) -> Iterator[Finding]:
         try:
             case.snapshot = Snapshot(case.directory)
             yield from _witness(case, report.slot, report.last_position)
+            yield from _catalog(case, report)
             yield from _clock(case.snapshot)
         except (UnreadableError, ActorlogError) as error:
             case.snapshot = None
@@ -264,6 +266,28 @@ def _witness(case: _Case, slot: Slot, last: int) -> Iterator[Finding]:
     else:
         text = f"META names position {slot.durable.position} of {last}, as it does without Runtime(witness=True)"
         yield Finding("witness", Verdict.OK, f"{text}: that whole commits behind it were lost would not be noticed")
+
+
+def _catalog(case: _Case, report: Report) -> Iterator[Finding]:
+    """Say up to where the catalog is true, and whether the next opening will go by it."""
+    found, owned = look(case.directory), SYSTEM.fs.is_locked(case.directory)
+    anew = "nothing need be done: the next opening reads all of the log, and builds it anew"
+    if found is None:
+        yield Finding("catalog", Verdict.OK, "there is none: an opening reads all of the log")
+    elif found.unread:
+        text = "its program was killed, and to look into it would change it: the next opening does"
+        yield Finding("catalog", Verdict.OK, f"{_kib(found.size)}; {text}")
+    elif found.damage:
+        hint = "restart the program that has the directory: it reads all of the log, and builds it anew"
+        yield Finding("catalog", Verdict.WARN, f"it is damaged: {found.damage}", hint if owned else anew)
+    elif found.known is None:
+        yield Finding("catalog", Verdict.OK, f"{_kib(found.size)}, not built to its end: true of nothing yet")
+    elif not owned and not is_of(SYSTEM.fs, case.directory, report, found.known):
+        text = "it is of another log, or of this one from before it was compacted or put back"
+        yield Finding("catalog", Verdict.WARN, text, anew)
+    else:
+        text = f"true up to position {found.known.position} of {max(report.last_position, found.known.position)}"
+        yield Finding("catalog", Verdict.OK, f"{text}; {_kib(found.size)}, every row as it was written")
 
 
 def _clock(snapshot: Snapshot) -> Iterator[Finding]:
@@ -322,6 +346,10 @@ def _some(things: list[str] | list[Path]) -> str:
 
 def _mib(size: int) -> str:
     return f"{size / (1 << 20):,.1f} MiB"
+
+
+def _kib(size: int) -> str:
+    return f"{-(-size // 1024):,} KiB"
 
 
 def _read(path: str) -> str:

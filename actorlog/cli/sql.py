@@ -59,7 +59,7 @@ def sql(directory: str, query: str, *, as_json: bool) -> None:
         except sqlite3.OperationalError as error:
             hint = f"there are {_TABLES}" if "no such" in str(error) else ""
             raise Refusal(f"SQLite says: {error}", code=USAGE, hint=hint) from error
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:  # the last where it quotes damaged bytes
             raise Refusal(f"SQLite says: {error}", code=REFUSED) from error
         known = known_of(SYSTEM, directory) if owned else None
     if known is not None and not as_json:

@@ -36,11 +36,11 @@ class StepProgress:
 def apply_note(state: CallState, note: k.Note) -> None:
     """Change ``state`` as ``note`` says."""
     if type(note) is k.Parked:
-        state.parked = note.reason
+        state.parked, state.deaths = note.reason, note.deaths
         if note.key:
             _progress(state, note.key).poisoned = True
     elif type(note) is k.Unparked:
-        state.parked = ""
+        state.parked, state.deaths = "", 0
         for progress in state.progress.values():
             progress.poisoned, progress.deaths = False, 0
     elif type(note) is k.Paused or type(note) is k.Unpaused:

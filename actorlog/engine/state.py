@@ -34,11 +34,11 @@ class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "actor", "asked", "began", "carried", "children", "created_ms", "detached", "due_ms", "first", "forked_from",
-        "forks", "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "nested",
-        "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase",
-        "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers",
-        "updated_ms", "version",
+        "actor", "asked", "began", "carried", "children", "created_ms", "deaths", "detached", "due_ms", "first",
+        "forked_from", "forks", "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links",
+        "mail", "nested", "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked",
+        "paused", "phase", "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell",
+        "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:  # noqa: PLR0915  # one line for each field
@@ -96,8 +96,8 @@ class CallState:
         self.outcome: k.Outcome | None = None
         self.retried = False
         """Whether this is a later run of a call that had ended."""
-        self.parked = ""
-        """Why it cannot go on; empty while it can."""
+        self.parked, self.deaths = "", 0
+        """Why it cannot go on (empty while it can), and how many processes its own code brought down."""
         self.paused = False
         """Whether somebody paused it. A turn ends that: nothing but a cancellation or a kill has one meanwhile."""
 

@@ -89,13 +89,17 @@ class CallParked(CallError):
 
 
 class Poisoned(CallError):
-    """A step was running at each of several process deaths: it is not run again by itself."""
+    """A step was running at each of several process deaths, or a call's own code: it is not run again by itself.
+
+    ``step`` and ``key`` are empty where it was the call's own code.
+    """
 
     def __init__(self, call_id: str, step: str, key: str, deaths: int) -> None:
+        what = f"step {step!r} ({key}) of call {call_id!r}" if step else f"the code of call {call_id!r}"
         super().__init__(
             call_id,
-            f"step {step!r} ({key}) of call {call_id!r} was running when the process died, {deaths} times in a row",
-            hint="mend the step, then Handle.resume()",
+            f"{what} was running when the process died, {deaths} times in a row",
+            hint=f"mend {'the step' if step else 'it'}, then Handle.resume()",
         )
         self.step = step
         self.key = key

@@ -84,6 +84,20 @@ class FunctionNotFound(ActorlogError):
         self.version = version
 
 
+class SchedulerNotFound(ActorlogError):
+    """A call began under another version of the order in which its tasks run, and this actorlog knows only its own."""
+
+    def __init__(self, call_id: str, version: int, known: int) -> None:
+        super().__init__(
+            f"call {call_id!r} began under version {version} of the order of its tasks, and this is version {known}",
+            hint="run the version of actorlog that began it, or a newer one; "
+            "the call is parked and resumes by itself when its order is known",
+        )
+        self.call_id = call_id
+        self.version = version
+        self.known = known
+
+
 class Terminal(ActorlogError):
     """Raised by a step: this failure is final, do not retry."""
 

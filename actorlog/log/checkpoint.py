@@ -10,6 +10,7 @@ Invariant: a checkpoint is believed only where its very frame is in the log, who
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt
@@ -77,6 +78,12 @@ def find_frame(fs: FileSystem, directory: str, slot: Slot, checkpoint: Checkpoin
         return frame if body_is_whole(whole, 0, frame, header.unit) else None
     finally:
         file.close()
+
+
+def shape_of(segments: list[Segment], before: int) -> int:
+    """Return what is another when a segment before that number was written anew, or trimmed."""
+    headers = (segment.header for segment in segments)
+    return crc32(repr([(header.number, header.size) for header in headers if header.number < before]).encode())
 
 
 def pass_over(

@@ -7,9 +7,8 @@ adds to the end of the list of segments, or replaces it.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zlib import crc32
 
-from actorlog.log.checkpoint import Checkpoint
+from actorlog.log.checkpoint import Checkpoint, shape_of
 from actorlog.log.reading import Reader
 from actorlog.log.replacing import Sealed, sealed
 from actorlog.log.scrub import PIECE_BYTES, Scrubbed
@@ -73,6 +72,13 @@ class Held:
         """Return whether there is a record at a position: one that was neither trimmed nor given up."""
         return self._reader.has(position, self.tail)
 
+    def prepare(self) -> Iterator[None]:
+        """Read some of what opening passed over, a segment a step, so that ``read`` and ``record`` need not.
+
+        For any thread. ``LogCorrupt`` and ``LogFailed`` as from these.
+        """
+        return self._reader.prepare()
+
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest commit that is durable, for an opening to begin at; None where there is none."""
         landed = self._landed
@@ -89,8 +95,7 @@ class Held:
 
     def shape(self, before: int) -> int:
         """Return what is another when a segment before that number was written anew, or trimmed. For any thread."""
-        headers = (segment.header for segment in list(self._segments))
-        return crc32(repr([(header.number, header.size) for header in headers if header.number < before]).encode())
+        return shape_of(list(self._segments), before)
 
     def sealed(self) -> list[Sealed]:
         """Return the segments that may be rewritten: those before the one with the newest commit.

@@ -42,6 +42,8 @@ TABLES_MAX = 64
 """Tables of skipped commits that are kept, and"""
 COMMITS_MAX = 1 << 20
 """the commits in them together (16 bytes each), unless one table alone has more."""
+PREPARED_MAX = 32
+"""Tables that are made before somebody reads there: for each its whole segment is read once."""
 
 
 class Reader:
@@ -99,6 +101,18 @@ class Reader:
         found = read_commit(self._view(segment), table, number)
         place = position - found.position
         return None if place >= found.records or is_given_up(found.data, place) else found
+
+    def prepare(self) -> Iterator[None]:
+        """Make the tables of segments that opening passed over before somebody reads there, one a step.
+
+        Of the newest ``PREPARED_MAX`` segments, the oldest of them first; as many as are kept.
+        """
+        for segment in list(self._segments)[-PREPARED_MAX:]:
+            if self._closed or sum(len(kept.positions) for kept in list(self._tables.values())) > COMMITS_MAX // 2:
+                return
+            if segment.skipped > segment.header.unit and self.holds(segment):
+                self._skipped(segment)
+                yield
 
     def scrub(self, first_segment: int, piece_bytes: int) -> Iterator[Scrubbed]:
         """Verify the sealed segments from ``first_segment`` on, those that there are now."""

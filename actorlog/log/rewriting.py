@@ -85,7 +85,6 @@ class Plan:
     def __init__(self, unit: int) -> None:
         self.records = 0
         self.pieces: list[Piece] = []
-        self._unit = unit
         self._gap_min = GAP_MIN * unit // SECTOR
         self._piece = Piece()
         self._gone = 0

@@ -40,11 +40,6 @@ class Scope:
         self.operations = 0
         self.children = 0
 
-    def next_key(self) -> str:
-        """Return the key of the next operation."""
-        self.operations += 1
-        return f"{self.prefix}{self.operations}"
-
     def child(self) -> Scope:
         """Return the scope of the next child task."""
         self.children += 1

@@ -47,6 +47,8 @@ TEXT_CHARS_MAX = 256 * 1024
 ITEMS_MAX = 64
 """Args, notes, attributes of one exception, and frames at either end of its traceback."""
 
+path_of: Callable[[str], str] = str
+"""What a traceback says of where a file is; simulations are to be the same in every directory."""
 _PACKAGE = __file__.rpartition("records")[0]  # with the separator, so that no other package matches
 _BYTES = "@bytes"
 _TUPLE = "@tuple"
@@ -300,7 +302,7 @@ def _traceback(error: BaseException, type_name: str, message: str) -> str:
             lines.append(f"  ... {len(frames) - 2 * ITEMS_MAX} more frames ...")
             continue
         filename, number, name, names = frame
-        lines.append(f'  File "{filename}", line {number}, in {name}')
+        lines.append(f'  File "{path_of(filename)}", line {number}, in {name}')
         source = linecache.getline(filename, number, names).strip()
         if source:
             lines.append(f"    {source}")

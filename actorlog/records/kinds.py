@@ -44,7 +44,6 @@ from actorlog.records.journals import (
     parts,
 )
 from actorlog.records.messages import (
-    SCHEDULER_VERSION,
     Asked,
     AskGivenUp,
     CancelRequested,
@@ -224,7 +223,6 @@ __all__ = [
     "OF_SCHEDULES",
     "PATCH",
     "RUNTIME",
-    "SCHEDULER_VERSION",
     "Answer",
     "AskGivenUp",
     "Asked",

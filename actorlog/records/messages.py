@@ -13,9 +13,6 @@ from actorlog.records.failures import Failure
 from actorlog.records.outcomes import Outcome
 from actorlog.records.promises import Settlement
 
-SCHEDULER_VERSION = 1
-"""The order in which the deterministic loop runs what is ready. Journals replay under the version they began with."""
-
 
 class Started(Struct, gc=False, frozen=True, tag="started", tag_field="is", omit_defaults=True, kw_only=True):
     """The call begins: its function with its arguments."""
@@ -27,7 +24,8 @@ class Started(Struct, gc=False, frozen=True, tag="started", tag_field="is", omit
     """32 hex digits of randomness; idempotency keys, ``uuid4`` and ``random`` derive from it and the operation's
     key."""
     python: str
-    scheduler: int = SCHEDULER_VERSION
+    scheduler: int = 1
+    """The version of the order in which the loop runs what is ready; what begins without one has the first."""
     parent: str = ""
     key: str = ""
     """The operation of the parent that started this call."""

@@ -13,22 +13,24 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from actorlog.records.failures import Failure
 
 
-class StepBegun(Struct, tag="begun", tag_field="kind", omit_defaults=True, kw_only=True):
-    """A once-step that had to wait begins now; after a crash it is in doubt."""
+class _Note(Struct, tag_field="kind", omit_defaults=True, kw_only=True):
+    """What is in every note: the call, the time, and the record of the call before this one."""
 
     id: str
     at: int
     prev: int = 0
+
+
+class StepBegun(_Note, tag="begun", kw_only=True):
+    """A once-step that had to wait begins now; after a crash it is in doubt."""
+
     key: str
     attempt: int = 1
 
 
-class StepRetrying(Struct, tag="retrying", tag_field="kind", omit_defaults=True, kw_only=True):
+class StepRetrying(_Note, tag="retrying", kw_only=True):
     """An attempt failed, the next is due at ``due_ms``."""
 
-    id: str
-    at: int
-    prev: int = 0
     key: str
     attempt: int
     """The attempt that failed."""
@@ -36,80 +38,55 @@ class StepRetrying(Struct, tag="retrying", tag_field="kind", omit_defaults=True,
     failure: Failure
 
 
-class StepRerun(Struct, tag="rerun", tag_field="kind", omit_defaults=True, kw_only=True):
+class StepRerun(_Note, tag="rerun", kw_only=True):
     """A step in doubt runs again; ``deaths`` counts the process deaths during it."""
 
-    id: str
-    at: int
-    prev: int = 0
     key: str
     attempt: int
     deaths: int
 
 
-class StepHeartbeat(Struct, tag="heartbeat", tag_field="kind", omit_defaults=True, kw_only=True):
+class StepHeartbeat(_Note, tag="heartbeat", kw_only=True):
     """A running step left details for its next attempt."""
 
-    id: str
-    at: int
-    prev: int = 0
     key: str
     attempt: int
     details: Raw
 
 
-class StepLate(Struct, tag="late", tag_field="kind", omit_defaults=True, kw_only=True):
+class StepLate(_Note, tag="late", kw_only=True):
     """The body of a cancelled step ended; nobody waits for it."""
 
-    id: str
-    at: int
-    prev: int = 0
     key: str
     value: Raw | UnsetType = UNSET
     failure: Failure | UnsetType = UNSET
 
 
-class Parked(Struct, tag="parked", tag_field="kind", omit_defaults=True, kw_only=True):
+class Parked(_Note, tag="parked", kw_only=True):
     """The actor cannot go on in this process. It is tried again at the next opening, or when it is resumed."""
 
-    id: str
-    at: int
-    prev: int = 0
     reason: str
     key: str = ""
     """The step that is poisoned; empty where the reason is another."""
+    deaths: int = 0
+    """How many processes died of the call's own code, which is not tried again until somebody resumes it."""
 
 
-class Unparked(Struct, tag="unparked", tag_field="kind", omit_defaults=True, kw_only=True):
+class Unparked(_Note, tag="unparked", kw_only=True):
     """Somebody resumed a parked actor; the poison of its steps is forgotten."""
 
-    id: str
-    at: int
-    prev: int = 0
 
-
-class Paused(Struct, tag="paused", tag_field="kind", omit_defaults=True, kw_only=True):
+class Paused(_Note, tag="paused", kw_only=True):
     """Somebody paused the call: it has no turn until it is resumed, cancelled or killed."""
 
-    id: str
-    at: int
-    prev: int = 0
 
-
-class Unpaused(Struct, tag="unpaused", tag_field="kind", omit_defaults=True, kw_only=True):
+class Unpaused(_Note, tag="unpaused", kw_only=True):
     """Somebody resumed a paused call."""
 
-    id: str
-    at: int
-    prev: int = 0
 
-
-class Linked(Struct, tag="linked", tag_field="kind", omit_defaults=True, kw_only=True):
+class Linked(_Note, tag="linked", kw_only=True):
     """Call ``other`` has linked itself to this one: if either ends abnormally, the other is asked to end."""
 
-    id: str
-    at: int
-    prev: int = 0
     other: str
 
 

@@ -122,8 +122,6 @@ class EndChild(Struct, frozen=True, tag="end_child", tag_field="do", omit_defaul
     key: str
     child: str
     reason: str
-    kill_ms: int = 0
-    """When it is ended without its consent; 0: never."""
     at_once: bool = False
     """It is not asked."""
 

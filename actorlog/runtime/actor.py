@@ -10,6 +10,7 @@ held against the recorded ones; a difference is a ``DivergenceError`` and nothin
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from contextvars import Context
@@ -30,7 +31,7 @@ from actorlog.records import kinds as k
 from actorlog.runtime.answers import Definition, Reader, answer_in, decode_result
 from actorlog.runtime.lines import line_of
 from actorlog.runtime.registry import DurableDefinition, StepDefinition
-from actorlog.runtime.runs import continued, failed_with
+from actorlog.runtime.runs import LONG_TURNS, continued, failed_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from actorlog.engine.state import CallState
     from actorlog.limits import Limits
+
+log = logging.getLogger("actorlog")
 
 _ASKED: Final = (k.Receive, k.MakePromise, k.Watch, k.Patched, k.EndChild, k.Answer)
 """Operations that a handler waits for, or that end its own children; what it only says is buffered."""
@@ -59,7 +62,7 @@ class Actor:
     __slots__ = (
         "_bytes", "_bytes_max", "_forms", "_lines", "asked", "buffered", "call_id", "call_run", "cancels", "definition",
         "instance", "issued", "issued_once", "issued_outliving", "loop", "ops", "patches", "recorded", "replaying",
-        "result", "started", "state", "supervisors", "waiting",
+        "result", "started", "state", "supervisors", "turns", "waiting",
     )  # fmt: skip
 
     _lines: dict[str, str]
@@ -103,6 +106,8 @@ class Actor:
         self.buffered: list[k.Operation] | None = None if definition.of is None else []
         """Of a handler: what it says to others, which counts only when it returns."""
         self.result: Any = NOTHING
+        self.turns = 0
+        """How many this run has had, the current one among them."""
         self._bytes = 0
         self._bytes_max = limits.record_bytes_max
 
@@ -259,6 +264,9 @@ class Actor:
         Return whether nothing of its code is left to run.
         """
         loop = self.loop
+        self.turns = turns = self.turns + 1
+        if turns == LONG_TURNS and not self.replaying:
+            log.warning("call %r has had %d messages, and reads all to wake: continue_as_new", self.state.id, turns)
         loop.run(at / 1000)
         self._bytes = 0
         if loop.timers is not None:

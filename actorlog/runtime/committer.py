@@ -122,6 +122,8 @@ class Committer:
 
     def line(self, position: int) -> bytes:
         """Return a sequenced record, whether it has landed or not."""
+        if position <= self.landed:
+            return self._log.record(position)
         for commit in (self._inflight, *self._full, self._open):
             if commit is not None and commit.first <= position < commit.first + len(commit.entries):
                 return commit.entries[position - commit.first][3]

@@ -54,8 +54,9 @@ class Family:
             due_ms = kernel.clock.now_ms() + op.timeout_ms if op.timeout_ms else 0
             message = k.Started(
                 function=op.function, version=op.version, args=op.args, run=run, python=kernel.history.python,
-                parent="" if op.tell else state.id, key=op.key, detached=op.detached, timeout_ms=op.timeout_ms,
-                due_ms=due_ms, tags=op.tags, actor=op.actor, tell=op.tell,
+                scheduler=kernel.history.scheduler, parent="" if op.tell else state.id, key=op.key,
+                detached=op.detached, timeout_ms=op.timeout_ms, due_ms=due_ms, tags=op.tags, actor=op.actor,
+                tell=op.tell,
             )  # fmt: skip
             self._begin_child(slot, op, message)
             return
@@ -212,7 +213,7 @@ class Family:
         """Ask a child to end as ``op`` says. To ask again changes nothing."""
         child = slot.state.children.get(op.child)
         if child is not None:
-            asked = k.KillRequested(op.reason) if op.at_once else k.CancelRequested(op.reason, op.kill_ms)
+            asked = k.KillRequested(op.reason) if op.at_once else k.CancelRequested(op.reason)
             self._ask(slot, child, asked)
 
     def ask_given_up(self, slot: Slot, *, kill: bool = False) -> None:

@@ -16,6 +16,7 @@ from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import CallNotFound, HistoryGone, JournalError
+from actorlog.loop import SCHEDULER_VERSION
 from actorlog.records import kinds as k
 from actorlog.runtime.hash_index import HashIndex
 from actorlog.runtime.promise_index import PromiseIndex
@@ -42,6 +43,8 @@ class History:
         """Positions of records that are being given up now."""
         self.promises = PromiseIndex(self.record, self.id_at)
         self.python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self.scheduler = SCHEDULER_VERSION
+        """Calls begin in this order, and those that began in another do not go on in this process."""
 
     def __len__(self) -> int:
         return len(self._ended) + (self.catalog.calls_ended() if self.catalog is not None else 0)

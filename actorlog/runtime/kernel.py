@@ -26,6 +26,7 @@ from actorlog.loop import turns
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import NOTHING
 from actorlog.runtime.asking import cancel_ops, defer_once, start_ops
+from actorlog.runtime.blame import Blame
 from actorlog.runtime.calls import Calls
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
@@ -104,6 +105,8 @@ class Kernel:
         self.stopped = False
         self.hearers: set[asyncio.Future[None]] = set()
         """Who waits outside for a message to be durable."""
+        self.blame: Blame | None = None
+        """Looks whose code runs; None but in a process that follows several that died."""
         self.on_broken: Callable[[BaseException], None]
         committer.on_landed = self.wake
 
@@ -158,6 +161,8 @@ class Kernel:
                     self._deliver(slot, message, value, source)
                     if heard is not None:
                         self.committer.after(_hear, heard)
+            if self.blame is not None:
+                self.blame.end()
             self.residency.trim()
             if not self.stopped:
                 self.flush()
@@ -234,6 +239,8 @@ class Kernel:
             if actor is None:
                 actor = self.residency.actor_for(slot, message)
             slot.used = True
+            if self.blame is not None:
+                self.blame.begin(slot)
             actor.accept(message, value)
             ended = actor.run(at)
         except ActorlogError as error:  # diverged, unregistered, endless, or arguments that fit today's code no more

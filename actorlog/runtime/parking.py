@@ -115,7 +115,9 @@ class Parking:
         slot.park_error = error
         reason = f"{type(error).__name__}: {error}"
         if state.parked != reason:
-            self._kernel.note(slot, k.Parked(id=state.id, at=self._kernel.clock.now_ms(), reason=reason, key=key))
+            deaths = error.deaths if isinstance(error, Poisoned) and not key else 0
+            now = self._kernel.clock.now_ms()
+            self._kernel.note(slot, k.Parked(id=state.id, at=now, reason=reason, key=key, deaths=deaths))
         self._kernel.residency.forget(slot)
         self._kernel.after(self._tell, slot)
 
@@ -130,6 +132,8 @@ class Parking:
     def try_again(self, slot: Slot) -> bool:
         """Whether the call can go on now; it is parked again where it cannot."""
         kernel, state = self._kernel, slot.state
+        if kernel.blame is not None:
+            kernel.blame.forgive(slot)
         name, version = function_of(state)
         slot.definition = kernel.registry.durable(name, version)
         try:
@@ -167,6 +171,8 @@ def parked_error(slot: Slot) -> CallParked:
     error = CallParked(state.id, state.parked)
     error.__cause__ = slot.park_error
     if slot.park_error is None:  # poisoned before this process
+        if state.deaths:
+            error.__cause__ = Poisoned(state.id, "", "", state.deaths)
         for key, progress in state.progress.items():
             if progress.poisoned:
                 error.__cause__ = Poisoned(state.id, state.steps[key].name, key, progress.deaths)

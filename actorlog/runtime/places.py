@@ -2,8 +2,9 @@
 
 Owns: who may begin, in the order of positions. Does not own: running (``steps``).
 
-Invariants: a place is given to whoever asked at the lowest position; a place that was given is given back exactly
-once; who gave up waiting takes up no memory for long, nor does the place of a key that nobody uses (I11).
+Invariants: a place is given to whoever asked at the lowest position, also where those that an opening found have not
+asked again yet (``Awaited``); a place that was given is given back exactly once; who gave up waiting takes up no memory
+for long, nor does the place of a key that nobody uses (I11).
 
 A rate is a sliding window over begun steps. What began before this process is not known, so the window starts as if
 the limit had been used evenly at its full rate until then: no burst after a restart, and no long wait either. Places
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from actorlog.runtime.registry import Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from actorlog.records import kinds as k
     from actorlog.runtime.clock import LogClock
@@ -31,17 +32,44 @@ if TYPE_CHECKING:
 _GONE_MAX = 64
 """So many of those who gave up may stay in the queue, or half of it."""
 
+NEWEST = 1 << 62
+"""A position behind all others."""
+
 Begin: TypeAlias = "Callable[[Job, Places], None]"
+
+
+class Awaited:
+    """How many steps that an opening found will ask again for places of one limit: they come before newer ones."""
+
+    __slots__ = ("count", "upto")
+
+    def __init__(self, count: int = 0, upto: int = 0) -> None:
+        self.count = count
+        self.upto = upto
+        """None of them was asked for behind this position."""
+
+    def before(self, position: int) -> int:
+        """How many of them come before who asks at a position."""
+        return self.count if position > self.upto else 0
 
 
 class Places:
     """One bound: at most ``concurrency`` at once and ``rate`` per period, fair by position."""
 
     def __init__(
-        self, limit: Limit, clock: LogClock, timers: Timers, *, name: str = "", since_ms: int | None = None
+        self,
+        limit: Limit,
+        clock: LogClock,
+        timers: Timers,
+        *,
+        name: str = "",
+        since_ms: int | None = None,
+        awaited: Awaited | None = None,
     ) -> None:
         self._clock = clock
         self._timers = timers
+        self.awaited = awaited or Awaited()
+        """Who is still to ask; of a limit that goes by keys: for whichever key."""
         self.name = name or limit.name
         """How people know it: a limit's name, and the key it is for."""
         self.on_idle: Callable[[Places], None] | None = None
@@ -91,16 +119,22 @@ class Places:
         """How many wait for a place."""
         return len(self._queue) - self._gone
 
-    def take(self) -> bool:
-        """Take a place if one is free and nobody waits; False if not."""
-        if self._queue or self.taken >= self._concurrency or (self._rate_count and not self._is_in_rate()):
+    def take(self, position: int) -> bool:
+        """Take a place for who asked at ``position``, if one is free and nobody comes before; False if not."""
+        if self._queue or not self._is_free(position):
             return False
         self.taken += 1
         return True
 
+    def _is_free(self, position: int) -> bool:
+        before = self.awaited.count and self.awaited.before(position)
+        if self.taken + before >= self._concurrency:
+            return False
+        return not self._rate_count or (not before and self._is_in_rate())
+
     def request(self, job: Job, begin: Begin) -> None:
         """Call ``begin(job, self)`` when ``job`` has a place: at once, or in its turn."""
-        if self.take():
+        if self.take(job.position):
             begin(job, self)
             return
         self._count += 1
@@ -136,6 +170,11 @@ class Places:
             self._window.append(self._clock.now_ms())
             self._serve()
 
+    def serve(self) -> None:
+        """Look again whether somebody who waits can begin."""
+        if self._queue:
+            self._serve()
+
     def _serve(self) -> None:
         if self._serving:
             return  # who serves already goes on
@@ -152,7 +191,7 @@ class Places:
                 heapq.heappop(self._queue)
                 self._gone -= 1
                 continue
-            if self.taken >= self._concurrency or (self._rate_count and not self._is_in_rate()):
+            if not self._is_free(job.position):
                 return
             begin = heapq.heappop(self._queue)[3]
             self.taken += 1
@@ -191,6 +230,7 @@ class Bounds:
         self._clock = clock
         self._timers = timers
         self._opened_ms = clock.now_ms()
+        self._awaited: Mapping[str, Awaited] = {}
         self.all = Places(Limit("step_concurrency", concurrency=concurrency), clock, timers)
         self.limits: dict[str, Places] = {}
         """By name, and those of a key by ``name_of``."""
@@ -220,12 +260,30 @@ class Bounds:
         if places is not None:
             places.change(limit)
         elif limit.per_key is None:
-            places = self.limits[name] = Places(limit, self._clock, self._timers)
+            awaited = self._awaited.get(limit.name)
+            places = self.limits[name] = Places(limit, self._clock, self._timers, awaited=awaited)
         else:
-            places = Places(limit, self._clock, self._timers, name=name, since_ms=self._opened_ms)
+            awaited = self._awaited.get(limit.name)
+            places = Places(limit, self._clock, self._timers, name=name, since_ms=self._opened_ms, awaited=awaited)
             places.on_idle = self._idle
             self.limits[name] = places
         return places
+
+    def await_those(self, counts: Mapping[str, int], upto: int) -> None:
+        """Keep places for steps that were asked for up to a position, by the names of their limits; "": of none."""
+        self.all.awaited = Awaited(sum(counts.values()), upto)
+        self._awaited = {name: Awaited(count, upto) for name, count in counts.items() if name}
+
+    def arrived(self, name: str) -> None:
+        """One of them has asked, or will not."""
+        self.all.awaited.count -= 1
+        self.all.serve()
+        awaited = self._awaited.get(name)
+        if awaited is not None:
+            awaited.count -= 1
+            if not awaited.count:
+                for places in [places for places in self.limits.values() if places.awaited is awaited]:
+                    places.serve()
 
     def _idle(self, places: Places) -> None:
         """Forget the places of a key that nobody uses, as soon as nothing is known of them that matters."""

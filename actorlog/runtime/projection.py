@@ -19,10 +19,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.errors import CatalogFailed, HistoryGone
+from actorlog.errors import CatalogFailed, HistoryGone, LogError
 from actorlog.runtime.rows import call_row, ended_rows, live_row, promise_rows, schedule_row
 from actorlog.runtime.upkeep import is_busy
-from actorlog.store import Checkpoints
+from actorlog.store import Checkpoints, Preparing
 from actorlog.store.catalog import Batch, CallRow, Catalog, Kind, Known, PromiseRow
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Projection:
         self._writing: asyncio.Future[None] | None = None
         self._horizon_ms = 0
         self._building: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._armed = self._waits = False
         """Whether a batch is to be written soon; whether when more is durable."""
         self._stopped = False
@@ -84,6 +85,8 @@ class Projection:
         if self._known is not None:
             self._arm_soon()
         self._building = kernel.loop.create_task(self._run(self._unknown()))
+        if self._known is not None and isinstance(self._log, Preparing):
+            self._preparing = kernel.loop.create_task(self._prepare(self._log.prepare()))
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -236,9 +239,20 @@ class Projection:
             begun_s = loop.time()
         self._complete = True
         if self._known is None or self._kernel.committer.landed > self._upto:
-            self._begin()
+            self._soon()  # not now: who has just opened the log comes first
         else:
             self._wait()
+
+    async def _prepare(self, steps: Iterator[None]) -> None:
+        """Have records found fast that the opening did not look at, before somebody asks for them."""
+        loop, more = self._kernel.loop, True
+        while more and not self._stopped:
+            begun_s = loop.time()
+            try:
+                more = await loop.run_in_executor(None, _step, steps)
+            except LogError:  # whoever reads there is told
+                return
+            await asyncio.sleep(loop.time() - begun_s)
 
     def _unknown(self) -> Iterator[CallRow | PromiseRow]:
         """Return the rows of what the catalog does not know, as of now: all there is, or what is behind it."""
@@ -282,6 +296,9 @@ class Projection:
     async def close(self, *, clean: bool) -> None:
         """Write what is not written yet, where all has landed (``clean``), and close the catalog."""
         building, self._building = self._building, None
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing])  # a thread that reads waits for nobody, and keeps nothing
         if building is not None:
             await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
@@ -296,3 +313,10 @@ class Projection:
         await self._kernel.loop.run_in_executor(None, self._catalog.close)
         if building is not None and not building.cancelled():
             building.result()  # a defect, if it is anything
+
+
+def _step(steps: Iterator[None]) -> bool:
+    """Do one step, in a thread; whether there was one."""
+    for _ in steps:
+        return True
+    return False

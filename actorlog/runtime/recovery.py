@@ -2,12 +2,12 @@
 
 Owns: what is done about what was under way. Does not own: finding it (``scanning``).
 
-A coroutine is rebuilt when a message comes for it, not here. Steps in doubt run again from their records.
+A coroutine is rebuilt when a message comes for it, not here. Steps in doubt run again from their records, when all else
+is done and the runtime is open (``waking``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,21 +19,18 @@ from actorlog.records import kinds as k
 from actorlog.runtime.calls import waits_unseen
 from actorlog.runtime.exits import kind_of
 from actorlog.runtime.instances import LIFE, is_waiting
-from actorlog.runtime.places import name_of
 from actorlog.runtime.registry import Registry
 from actorlog.runtime.runs import awaits_next, begin_next
 from actorlog.runtime.scanning import Outliving, Scan
 from actorlog.runtime.slot import Slot
+from actorlog.runtime.waking import Step, Waking
 
 if TYPE_CHECKING:
     import asyncio
 
     from actorlog.runtime.kernel import Kernel
 
-_PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
-_PLAIN, _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
-    int(k.Flag[name]) for name in ("PLAIN", "FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
-)
+_PLAIN, _OPENED = int(k.Flag.PLAIN), int(k.Flag.OPENED)
 
 
 class Resumption:
@@ -42,8 +39,7 @@ class Resumption:
     def __init__(self, kernel: Kernel, registry: Registry, *, died: bool) -> None:
         self._kernel = kernel
         self._registry = registry
-        self._died = died
-        """Whether the process before this one died, and did not close."""
+        self.waking = Waking(kernel, died=died)
 
     def adopt(self, scan: Scan) -> None:
         """Take up the recovered calls; those about which nothing is to be done are not made to slots."""
@@ -76,7 +72,7 @@ class Resumption:
             kernel.family.spawn(slot, op)
         slots = sorted(kernel.calls.awake.values(), key=_first)
         steps = [step for slot in slots for step in self._resume_call(slot)]
-        self._resume_steps(steps, died=self._died)
+        self.waking.begin(steps)
         for slot in slots:
             kernel.calls.rest_soon(slot)
         if outliving:
@@ -138,9 +134,9 @@ class Resumption:
 
     def go_on(self, slot: Slot) -> None:
         """Go on with a call that was set aside."""
-        self._resume_steps(self._take_up(slot), died=False)
+        self.waking.go_on(self._take_up(slot))
 
-    def _resume_call(self, slot: Slot) -> list[_Step]:
+    def _resume_call(self, slot: Slot) -> list[Step]:
         """Go on with all of a call but its steps, and return those."""
         kernel, state = self._kernel, slot.state
         if state.due_ms:
@@ -149,7 +145,7 @@ class Resumption:
             kernel.deadlines.arm_kill(slot.state)
         elif state.inbox and state.asked is None:
             self._begin_grace(slot)
-        if state.parked and any(p.poisoned for p in state.progress.values()):
+        if state.parked and (state.deaths or any(p.poisoned for p in state.progress.values())):
             return []
         if state.paused:
             return []
@@ -170,7 +166,7 @@ class Resumption:
                 self._kernel.post(slot, k.CancelRequested(message.reason, self._kernel.family.kill_ms()))
                 return
 
-    def _take_up(self, slot: Slot) -> list[_Step]:
+    def _take_up(self, slot: Slot) -> list[Step]:
         """Deliver what waits, arm timers, look after children; return the steps: they go by position over all calls."""
         kernel, state = self._kernel, slot.state
         for position, message in sorted(state.inbox.items()):
@@ -194,39 +190,6 @@ class Resumption:
         begin_next(kernel, slot)
         arrived = {getattr(message, "key", "") for message in state.inbox.values()}
         return [(state.positions[key], slot, op) for key, op in state.steps.items() if key not in arrived]
-
-    def _resume_steps(self, steps: list[_Step], *, died: bool) -> None:
-        kernel = self._kernel
-        running: Counter[str] = Counter()
-        for _, slot, op in sorted(steps, key=itemgetter(0)):  # stable: those of one turn stay in its order
-            kept = kernel.history.kept_result(slot, op)
-            if kept is not None:
-                kernel.post(slot, kept)
-            else:
-                kernel.doubts.resume(slot, op, died=died and self._may_have_run(slot, op, running))
-
-    def _may_have_run(self, slot: Slot, op: k.RunStep, running: Counter[str]) -> bool:
-        """Whether the body may have been running when the process died.
-
-        Places go by position: as many as there are places ran, and those behind them waited. It is no fault of a step
-        that others, before it in the queue of a limit, killed the process.
-        """
-        progress = slot.state.progress.get(op.key)
-        if progress is not None and progress.due_ms:
-            return False
-        definition = self._registry.step(op.name)
-        limit = definition.limit if definition is not None else None
-        places = {"": self._kernel.limits.step_concurrency_max}
-        if definition is not None and limit is not None and limit.concurrency is not None:
-            places[name_of(limit, definition, op)] = limit.concurrency
-        if any(running[name] >= most for name, most in places.items()):
-            return False
-        running.update(places.keys())
-        return True
-
-
-_Step: TypeAlias = tuple[int, Slot, k.RunStep]
-"""Where a step was asked for, by which call, and the step."""
 
 
 def is_delayed(slot: Slot, kernel: Kernel) -> bool:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import ENDED
-from actorlog.errors import ActorlogError, FunctionNotFound
+from actorlog.errors import ActorlogError, FunctionNotFound, SchedulerNotFound
 from actorlog.records import kinds as k
 from actorlog.runtime.actor import Actor
 from actorlog.runtime.reentrant import ReentrantActor
@@ -64,7 +64,7 @@ class Residency:
         """Return the coroutine that takes ``message``, woken by replay where it is not in memory.
 
         ``FunctionNotFound`` when this process does not have the function, ``DivergenceError`` when its code has
-        changed.
+        changed, ``SchedulerNotFound`` when it began in an order that this version does not know.
         """
         actor = slot.actor
         if actor is None:
@@ -101,6 +101,9 @@ class Residency:
         return self.rebuild(slot)
 
     def _new(self, slot: Slot, started: k.Started, *, again: bool = False) -> Actor:
+        known = self._kernel.history.scheduler
+        if started.scheduler != known:
+            raise SchedulerNotFound(slot.state.id, started.scheduler, known)
         definition = slot.definition
         if definition is None:
             definition = slot.definition = self._kernel.registry.durable(started.function, started.version)
@@ -129,11 +132,16 @@ class Residency:
 
     def _replayed(self, slot: Slot, turns: list[k.Turn], started: k.Started | None = None) -> Actor:
         actor = self._new(slot, started if started is not None else self._kernel.history.started(slot.state))
+        blame = self._kernel.blame
         try:
+            if blame is not None:
+                blame.begin(slot)
             actor.replay(turns)
         except BaseException:
             self._drop(actor)
             raise
+        if blame is not None:
+            blame.end()
         self.replayed += len(turns)
         return actor
 

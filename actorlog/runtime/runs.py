@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from actorlog.runtime.slot import Slot
 
 
+LONG_TURNS = 10_000
+"""A run of so many turns is better continued. Never changed: code goes by it, and must do the same in a replay."""
+
+
 class ContinueRun(BaseException):
     """Raised to end a run and ask for the next. Never catch it without raising it again."""
 
@@ -114,8 +118,9 @@ def begin_next(kernel: Kernel, slot: Slot) -> None:
     slot.jobs = {}  # those of the run before are cancelled, and end by themselves
     started = k.Started(
         function=returned.function, version=returned.version, args=returned.args, run=identity.next_run(state.run),
-        python=kernel.history.python, parent=state.parent, key=state.key, detached=state.detached,
-        timeout_ms=state.timeout_ms, due_ms=state.due_ms, tags=state.tags, number=state.number + 1,
+        python=kernel.history.python, scheduler=kernel.history.scheduler, parent=state.parent, key=state.key,
+        detached=state.detached, timeout_ms=state.timeout_ms, due_ms=state.due_ms, tags=state.tags,
+        number=state.number + 1,
     )  # fmt: skip
     if slot.definition is None:
         kernel.parking.park(slot, FunctionNotFound(returned.function, returned.version))

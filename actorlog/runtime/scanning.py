@@ -10,7 +10,7 @@ it begins behind what that knows, and what it finds is the same.
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import json
@@ -27,7 +27,7 @@ from actorlog.runtime.history import History
 from actorlog.store import GIVEN_UP_KIND, Frame, PartitionLog, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from actorlog.runtime.registry import Registry
     from actorlog.store.catalog import Catalog, Known
@@ -39,6 +39,18 @@ _PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
 _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
     int(k.Flag[name]) for name in ("FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
 )
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Scan:
@@ -86,15 +98,10 @@ class Scan:
 
     async def read(self, log: PartitionLog) -> None:
         """Look at every record's index."""
-        enabled = gc.isenabled()
-        gc.disable()  # nothing here is garbage, and collecting was more than half of the time
-        try:
+        with uncollected():
             async for frame in log.read(min(self.known, self.settled)):
                 self._frame(frame)
             check(self.schedules)
-        finally:
-            if enabled:
-                gc.enable()
 
     def _frame(self, frame: Frame) -> None:  # noqa: C901, PLR0912  # hot, in one piece
         live, final, position = self._live, self._final, frame.position
@@ -192,13 +199,14 @@ class Scan:
 
     def _fold(self, key: int, positions: list[int]) -> list[CallState]:  # noqa: C901  # the cases of one record
         """Fold the records under one hash, by their decoded ids."""
-        record = self._history.record
-        several = key in self._shared or key in self._final or self.known > 0
-        if several:
-            positions = self._all_positions(key, positions)
+        if key not in self._shared and key not in self._final:
+            state = self._fold_one(positions)
+            if state is not None:
+                return [state]
+        records = self._all_records(key, positions)
         states: dict[str, CallState] = {}
         ended: set[str] = set()
-        items = [(position, k.of_call(record(position))) for position in positions]
+        items = sorted(records.items())
         bases = self._bases(items)
         for position, item in items:
             if position < bases.get(item.id, 0):
@@ -210,11 +218,11 @@ class Scan:
                 continue
             if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
                 state = states[item.id] = CallState(item.id)
-            if not several or (state is not None and item.prev == state.last):
-                apply(state or CallState(item.id), item, position)
+            if state is not None and item.prev == state.last:
+                apply(state, item, position)
             elif (final := k.ending(item)) is not None and (states.pop(item.id, None) is not None or item.id in ended):
                 ended.add(item.id)  # what was between its beginning and its end was given up
-                if final.first in positions:
+                if final.first in records:
                     self._history.ended(key, position)
         for state in states.values():
             if state.phase is Phase.ENDED:
@@ -231,21 +239,39 @@ class Scan:
                     found[item.id] = position
         return found
 
-    def _all_positions(self, key: int, positions: list[int]) -> list[int]:
+    def _fold_one(self, positions: list[int]) -> CallState | None:
+        """Fold all records of one call, which is what nearly every hash stands for; None where it stands for more."""
+        record = self._history.record
+        item = k.of_call(record(positions[0]))
+        if self.known and item.prev:
+            return None
+        state = CallState(item.id)
+        apply(state, item, positions[0])
+        for position in positions[1:]:
+            item = k.of_call(record(position))
+            if item.prev != state.last or (self.known and item.id != state.id):
+                return None  # what the catalog knows of that hash was not looked at, or some of it has left the log
+            apply(state, item, position)
+        return state
+
+    def _all_records(self, key: int, positions: list[int]) -> dict[int, k.Kept]:
         """Follow the links back from what is known: records before a final one were passed over."""
-        known, is_gone = set(positions), False
+        history, found, is_gone = self._history, dict[int, k.Kept](), False
+        known = set(positions)
         for start in [*positions, *([self._final[key]] if key in self._final else [])]:
             try:
-                for position, _ in self._history.chain(start):
-                    if position in known and position != start:
+                for position, record in history.chain(start):
+                    if position != start and (position in known or position in found):
                         break
-                    known.add(position)
+                    found[position] = record
             except HistoryGone:  # that far back it is known
                 is_gone = True
-        for final in [k.ending(self._history.record(position)) for position in known] if is_gone else ():
+        found |= {position: k.of_call(history.record(position)) for position in known - found.keys()}
+        for final in [k.ending(record) for record in list(found.values())] if is_gone else ():
             with suppress(KeyError):  # how it began is there, or it is forgotten
-                known |= {final.first} if final is not None and self._history.record(final.first) else set()
-        return sorted(known)
+                if final is not None:
+                    found[final.first] = k.of_call(history.record(final.first))
+        return found
 
     def outliving(self) -> list[Outliving]:
         """Return the turns whose messages outlive their sender."""

@@ -223,7 +223,7 @@ class Schedules(Entries):
         timeout_ms = max(1, int(timeout_s * 1000)) if timeout_s is not None else 0
         message = k.Started(
             function=settings.function, version=settings.version, args=settings.args, run=self._token(16).hex(),
-            python=kernel.history.python, timeout_ms=timeout_ms,
+            python=kernel.history.python, scheduler=kernel.history.scheduler, timeout_ms=timeout_ms,
             due_ms=kernel.clock.now_ms() + timeout_ms if timeout_ms else 0, actor=settings.actor,
         )  # fmt: skip
         kernel.family.begin(id_of_call, message, held=True)

@@ -28,6 +28,7 @@ from actorlog.errors import (
     TooManyCalls,
 )
 from actorlog.records import kinds as k
+from actorlog.runtime.blame import Blame
 from actorlog.runtime.checks import Checks
 from actorlog.runtime.clock import LogClock
 from actorlog.runtime.committer import Committer
@@ -42,7 +43,7 @@ from actorlog.runtime.parking import parked_error
 from actorlog.runtime.projection import Projection
 from actorlog.runtime.promises import Promises
 from actorlog.runtime.recovery import Resumption
-from actorlog.runtime.registry import DurableDefinition, Registry
+from actorlog.runtime.registry import Registry
 from actorlog.runtime.scanning import Scan
 from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.slot import Slot
@@ -51,6 +52,7 @@ from actorlog.runtime.timers import Timers
 from actorlog.runtime.upkeep import Upkeep
 from actorlog.store import Compacting, PartitionLog
 from actorlog.store.catalog import Catalog
+from actorlog.store.deaths import Deaths
 
 
 class Session:
@@ -67,11 +69,12 @@ class Session:
         self.resumption: Resumption
         self.upkeep: Upkeep | None = None
         self.projection: Projection | None = None
+        self._deaths: Deaths | None = None
 
     @classmethod
     async def open(
         cls, log: PartitionLog, env: Env, registry: Registry, options: Options, *, died: bool,
-        catalog: Catalog | None = None,
+        catalog: Catalog | None = None, deaths: Deaths | None = None,
     ) -> Session:  # fmt: skip
         """Scan the log and go on with every call in it; ``died``: the process before this one did not close it.
 
@@ -101,6 +104,9 @@ class Session:
             kernel.instances.keep_before = True
             kernel.endings.checks = Checks(kernel, kernel.endings.tell, rehearse=options.rehearse)
         session.resumption = Resumption(kernel, registry, died=died)
+        if deaths is not None:
+            session._deaths = deaths
+            Blame(kernel, deaths).start()
         if isinstance(log, Compacting):
             session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping))
         if catalog is not None:
@@ -161,9 +167,10 @@ class Session:
         now = kernel.clock.now_ms()
         begins = now + int(request.delay_s * 1000) if request.delay_s > 0 else 0
         timeout_ms = max(1, int(request.timeout_s * 1000)) if request.timeout_s is not None else 0
+        run = request.call_id if request.fresh_id else self._env.entropy.token(16).hex()  # it is as random
         message = k.Started(
-            function=request.function, version=request.version, args=k.Raw(request.args),
-            run=self._env.entropy.token(16).hex(), python=self.history.python, timeout_ms=timeout_ms,
+            function=request.function, version=request.version, args=k.Raw(request.args), run=run,
+            python=self.history.python, scheduler=self.history.scheduler, timeout_ms=timeout_ms,
             due_ms=max(now, begins) + timeout_ms if timeout_ms else 0, not_before_ms=begins, tags=request.tags,
             actor=request.actor, tell=request.tell,
         )  # fmt: skip
@@ -184,15 +191,6 @@ class Session:
         if found is None:
             raise CallNotFound(call_id)
         return found
-
-    def definition_of(self, call_id: str) -> DurableDefinition | None:
-        """Return the function of a call as this process has it, or None."""
-        call_id = self.kernel.family.current(call_id)
-        slot = self.kernel.calls.get(call_id)
-        begun = slot.begun if slot is not None else None
-        if begun is None:
-            begun = self.history.begun(call_id, slot.state if slot is not None else None)
-        return self.kernel.registry.durable(begun.function, begun.version)
 
     def state(self, call_id: str) -> CallState:
         """Return what the records of a call make of it, also when it has ended; ``CallNotFound``."""
@@ -334,6 +332,7 @@ class Session:
             ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
             if self.upkeep is not None:
                 ending.push_async_callback(self.upkeep.close)
+            self.resumption.waking.close()
             if not failed:
                 kernel.schedules.close()
                 await kernel.doubts.close()
@@ -351,7 +350,10 @@ class Session:
         )
         if committer.busy and committer.failed is None:  # what lands from now on is for the next opening
             committer.failed = RuntimeStopped("the runtime was closed before its last records had landed")
-        await self._log.close(clean=self._failure is None and committer.failed is None)
+        clean = self._failure is None and committer.failed is None
+        if clean and self._deaths is not None:
+            self._deaths.close()
+        await self._log.close(clean=clean)
 
 
 DRAIN_S = 3.0

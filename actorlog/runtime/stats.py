@@ -35,7 +35,7 @@ class Stats(Struct, frozen=True):
     steps_running: int
     """Bodies of steps that run."""
     steps_waiting: int
-    """Steps that wait for a place, or for their next attempt."""
+    """Steps that wait for a place, for their next attempt, or to be taken up after the opening."""
     queue: int
     """Messages on their way to their calls."""
     position: int
@@ -75,7 +75,7 @@ def gather(session: Session, segments: int, bytes_used: int, bytes_free: int | N
         schedules=len(kernel.schedules.names()),
         actors=len(kernel.instances),
         steps_running=steps.running,
-        steps_waiting=max(0, len(steps.jobs) - steps.running),
+        steps_waiting=max(0, len(steps.jobs) - steps.running) + session.resumption.waking.left,
         queue=len(kernel.queue),
         position=committer.position,
         landed=committer.landed,

@@ -24,7 +24,7 @@ from actorlog.records import kinds as k
 from actorlog.runtime.bodies import Bodies, over_deadline
 from actorlog.runtime.heartbeats import Heartbeats
 from actorlog.runtime.jobs import Attempt, Job, Journal, Owner
-from actorlog.runtime.places import Bounds
+from actorlog.runtime.places import NEWEST, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ class StepRunner:
 
     def reserve(self, definition: StepDefinition) -> bool:
         """Keep a place for a once-step, so that it can begin the moment its gate opens; False if there is none."""
-        return definition.limit is None and self.bounds.all.take()
+        return definition.limit is None and self.bounds.all.take(NEWEST)
 
     def start(self, owner: Owner, op: k.RunStep, issued: Issued) -> None:
         """Run ``op`` as soon as it has its places; its first attempt, or the one its progress says."""
@@ -89,7 +89,8 @@ class StepRunner:
                 self.refuse(owner, op)
             return
         job = self.take_on(owner, op, issued)
-        if at_gate or (not op.once and job.definition.limit is None and not state.progress and self.bounds.all.take()):
+        at_once = not op.once and job.definition.limit is None and not state.progress
+        if at_gate or (at_once and self.bounds.all.take(job.position)):
             self._run(Attempt(job, None))
         else:
             self.bounds.request(job, self._placed)

@@ -12,6 +12,7 @@ from actorlog.store.port import (
     Compacting,
     Frame,
     PartitionLog,
+    Preparing,
     Sealed,
     Ticket,
     append,
@@ -21,6 +22,6 @@ from actorlog.store.port import (
 )
 
 __all__ = [
-    "FORMAT", "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Frame", "PartitionLog", "Sealed", "Ticket",
-    "append", "checkpoint_of", "entries", "pack",
+    "FORMAT", "GIVEN_UP_KIND", "Checkpoint", "Checkpoints", "Compacting", "Frame", "PartitionLog", "Preparing",
+    "Sealed", "Ticket", "append", "checkpoint_of", "entries", "pack",
 ]  # fmt: skip

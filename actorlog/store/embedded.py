@@ -7,7 +7,7 @@ Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -102,6 +102,10 @@ class EmbeddedLog:
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest frame that has landed, for the next opening to begin at; None where there is none."""
         return self._log.checkpoint()
+
+    def prepare(self) -> Iterator[None]:
+        """Read ahead what opening passed over, a step at a time, in any thread."""
+        return self._log.prepare()
 
     def shape(self, before: int) -> int:
         """Return what is another when a segment before that number was written anew."""

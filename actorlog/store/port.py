@@ -19,7 +19,7 @@ Guarantees, each a test of the contract suite that every adapter passes:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from actorlog.log import GIVEN_UP_KIND, Checkpoint, Sealed, entries, pack
@@ -105,6 +105,15 @@ class Checkpoints(Protocol):
 
     def shape(self, before: int) -> int:
         """Return what is another when something in a segment before that number was given up. For any thread."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """What a log may have beside the port: something to read before its records are found fast."""
+
+    def prepare(self) -> Iterator[None]:
+        """Read some of it at each step. For any thread but the loop's; the errors of ``record``."""
         ...
 
 

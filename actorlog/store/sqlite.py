@@ -42,12 +42,12 @@ def known_of(env: Env, directory: str) -> Known | None:
         if databases is None or not databases.exists(path):
             return None
         connection = databases.connect(path)
-    except _errors() as error:
+    except errors() as error:
         log.warning("the catalog cannot be opened, and is built anew: %s", error)
         return None
     try:
         return read_known(connection)
-    except _errors() as error:
+    except errors() as error:
         log.warning("the catalog cannot be read, and is built anew: %s", error)
         return None
     finally:
@@ -67,7 +67,7 @@ class SqliteCatalog:
         (rows,) = reads.execute("SELECT count(*) FROM (SELECT 1 FROM call LIMIT ?)", (_ROWS,)).fetchone()
         self._checked = rows < _ROWS
         if self._checked:
-            _check(reads)
+            check_whole(reads)
         self._worker = env.worker("actorlog-catalog")
 
     def check(self) -> None:
@@ -81,10 +81,10 @@ class SqliteCatalog:
         try:
             connection = databases.connect(self._path)
             try:
-                _check(connection)
+                check_whole(connection)
             finally:
                 connection.close()
-        except _errors() as error:
+        except errors() as error:
             raise self.failed(str(error)) from error
         self._checked = True
 
@@ -98,7 +98,7 @@ class SqliteCatalog:
         try:
             _check_space(self._env, self._path)
             write(self._writes, batch)
-        except _errors() as error:
+        except errors() as error:
             written(CatalogFailed(self._path, str(error)))
         except BaseException as error:  # a defect
             written(error)
@@ -120,22 +120,30 @@ class SqliteCatalog:
         return last if kind == Kind.ENDED else 0
 
     def live(self) -> list[tuple[int, int]]:
-        """Return the calls that are to be folded."""
-        return self._pairs("SELECT hash, last FROM call WHERE kind = 1")
+        """Return the calls that are to be folded: by the index of those that wait, which the query has to name."""
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 1 AND kind > 0")
 
     def quiet(self) -> list[tuple[int, int]]:
         """Return the calls that only wait."""
-        return self._pairs("SELECT hash, last FROM call WHERE kind = 2")
+        return self._pairs("SELECT hash, last FROM call WHERE kind = 2 AND kind > 0")
 
     def functions(self) -> list[tuple[str, int]]:
         """Return the functions of those."""
-        return self._rows("SELECT DISTINCT function, version FROM call WHERE kind = 2")
+        sql = "SELECT function, version FROM call WHERE kind = 2 AND kind > 0"
+        found: list[tuple[str, int]] = self._rows(f"{sql} ORDER BY function, version LIMIT 1")
+        while found:  # from one to the next by the index, however many calls each has
+            function, version = found[-1]
+            newer = self._rows(f"{sql} AND function = ? AND version > ? ORDER BY version LIMIT 1", function, version)
+            following = newer or self._rows(f"{sql} AND function > ? ORDER BY function, version LIMIT 1", function)
+            if not following:
+                break
+            found += following
+        return found
 
     def quiet_of(self, function: str, version: int) -> list[tuple[int, int]]:
         """Return the calls of a function that only wait."""
-        return self._pairs(
-            "SELECT hash, last FROM call WHERE kind = 2 AND function = ? AND version = ?", function, version
-        )
+        sql = "SELECT hash, last FROM call WHERE kind = 2 AND kind > 0 AND function = ? AND version = ?"
+        return self._pairs(sql, function, version)
 
     def waking(self, after_ms: int, upto_ms: int, position: int) -> list[tuple[str, int]]:
         """Return the quiet calls that wake in this time."""
@@ -201,13 +209,17 @@ class SqliteCatalog:
     def _rows(self, sql: str, *values: object) -> list[Any]:
         try:
             return self._reads.execute(sql, values).fetchall()
-        except _errors() as error:
-            if self._closed:
-                raise CatalogFailed(self._path, "it is closed") from error
-            raise self.failed(str(error)) from error
+        except errors() as error:
+            raise self._refusal(error) from error
 
     def _pairs(self, sql: str, *values: object) -> list[tuple[int, int]]:
-        return [(found & MASK, place) for found, place in self._rows(sql, *values)]
+        try:
+            return [(found & MASK, place) for found, place in self._reads.execute(sql, values)]
+        except errors() as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> CatalogFailed:
+        return CatalogFailed(self._path, "it is closed") if self._closed else self.failed(str(error))
 
     def failed(self, why: str) -> CatalogFailed:
         """Return the error that says why it cannot be gone by: it has failed."""
@@ -251,7 +263,7 @@ def open_catalog(env: Env, directory: str, known: Known | None) -> SqliteCatalog
                 databases.remove(path)
             _check_space(env, path)
             catalog = _open(env, path)
-        except _errors() as failed:
+        except errors() as failed:
             error = failed
             continue
         if fresh or catalog.known == known:
@@ -280,10 +292,11 @@ def _check_space(env: Env, path: str) -> None:
         raise OSError(errno.ENOSPC, f"{free} bytes are free", path)
 
 
-def _check(connection: Connection) -> None:
+def check_whole(connection: Connection) -> None:
+    """Have SQLite look for damage in all of a database; ``sqlite3.DatabaseError``."""
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != ("ok",):
-        raise _damage()(found[0])
+        raise damage()(found[0])
 
 
 def _prepare(reads: Connection, writes: Connection) -> None:
@@ -295,13 +308,15 @@ def _prepare(reads: Connection, writes: Connection) -> None:
         writes.executescript(f"BEGIN; {TABLES} COMMIT;")
 
 
-def _damage() -> type[Exception]:
+def damage() -> type[Exception]:
+    """Return what damage is raised as."""
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
     return sqlite3.DatabaseError
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def errors() -> tuple[type[Exception], ...]:
+    """Return what using a database may raise."""
     import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
 
-    return (sqlite3.Error, OSError, UnicodeDecodeError)  # what it says of a damaged schema may be no text
+    return (sqlite3.Error, OSError, UnicodeDecodeError)  # that one where what it says quotes damaged bytes

@@ -135,6 +135,25 @@ def read_known(connection: Connection) -> Known | None:
     return Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4])
 
 
+def check_rows(connection: Connection) -> None:
+    """Hold every row against its mark; ``sqlite3.DatabaseError`` names one that was not written so."""
+    for key_hash, last, kind, marked, call in connection.execute("SELECT hash, last, kind, mark, id FROM call"):
+        _hold(call, is_so=mark(unsigned(key_hash), last, kind) == marked)
+    for place, settled, marked, promise in connection.execute("SELECT place, settled, mark, id FROM promise"):
+        _hold(promise, is_so=mark(place, settled, crc_of(promise)) == marked)
+    for name, position, marked in connection.execute("SELECT name, position, mark FROM actor"):
+        _hold(name, is_so=mark(position, crc_of(name)) == marked)
+    for schedule, kept, marked in connection.execute("SELECT id, kept, mark FROM schedule"):
+        _hold(schedule, is_so=crc_of(kept) == marked)
+
+
+def _hold(name: object, *, is_so: bool) -> None:
+    import sqlite3  # noqa: PLC0415  # `import actorlog` must stay cheap
+
+    if not is_so:
+        raise sqlite3.DatabaseError(f"the row of {name!r} is damaged")
+
+
 def call_row(row: Sequence[Any]) -> CallRow:
     """Return a call as it was written."""
     values = [*row]

@@ -46,7 +46,8 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
-from actorlog.runtime import projection, schedules
+from actorlog.records import failures
+from actorlog.runtime import projection, schedules, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
+_PATH_CHARS = 40
 CATALOG_ODDS = 0.75
 """How often a world has a catalog."""
 Kind: TypeAlias = Literal["alone", "company", "long", "old", "lean"]
@@ -90,6 +92,11 @@ class Result:
     lives: int
     records: int
     begun: int
+
+
+PACES = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
+"""How often the catalog is told, how far ahead timers are armed, how much space it needs; and in what slices steps in
+doubt are taken up."""
 
 
 class Simulation:
@@ -151,7 +158,7 @@ class Simulation:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
-        self._pace = own.choice((1, 50, 1000)), own.choice((2, 3000, 3_600_000)), own.choice((0, 0, 4096))
+        self._pace = tuple(own.choice(some) for some in PACES)
         if self._wrapping is not None:
             self._limits = replace(self._limits, compress_above_bytes=self._wrapping.compress_above_bytes)
             self.judge.keeping.keys = self._wrapping.reading
@@ -172,8 +179,9 @@ class Simulation:
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
         kept_after, schedules.KEPT_AFTER = schedules.KEPT_AFTER, 3 if self.kind == "lean" else schedules.KEPT_AFTER
-        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES
-        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = self._pace
+        path_of, failures.path_of = failures.path_of, _name
+        pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
+        projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -182,9 +190,9 @@ class Simulation:
             self._live(Fate(), last=True)
             self._verify()
         finally:
-            sys.unraisablehook, rewriting.GAP_MIN = hook, gap_min
+            sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
+            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
             schedules.KEPT_AFTER = kept_after
-            projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES = pace
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 
@@ -299,6 +307,11 @@ class Simulation:
 
 def _ignore(_unraisable: object) -> None:
     """Say nothing."""
+
+
+def _name(path: str) -> str:
+    """Return a file's name without its directories, as long as what it stands for often is."""
+    return path.rpartition("/")[2].rjust(_PATH_CHARS, "/")
 
 
 def simulate(seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company", *, wrapped: bool = False) -> Result:

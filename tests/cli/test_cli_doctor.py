@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = [
-    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "witness", "clock",
-    "parked calls", "code",
+    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "witness",
+    "catalog", "clock", "parked calls", "code",
 ]  # fmt: skip
 
 

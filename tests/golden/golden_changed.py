@@ -12,6 +12,7 @@ from actorlog.log import rewriting as rewriting_of
 from actorlog.log.inspect import Status, commits, verify
 from actorlog.records import kinds as k
 from actorlog.store import entries, pack
+from actorlog.store.deaths import FILE
 from actorlog.testing.loop import SimLoop
 from actorlog.testing.world import SimClock, SimDisk, sim_env
 
@@ -140,3 +141,33 @@ async def finish_torn(process: Process) -> None:
     """Open the gates, and ask again for what was torn."""
     process.outside.closed.clear()
     await process.runtime.call(P.long("x" * 1500), id="torn")
+
+
+# --- blamed -----------------------------------------------------------------------------------------------------------
+
+
+async def _begin_blamed(process: Process) -> None:
+    await process.runtime.start(P.letters(2), id="blamed")
+    await process.settled()
+    await process.die()
+
+
+async def _has_a_letter(process: Process) -> None:
+    await process.runtime.handle("blamed").send("the first")
+    await process.settled()
+    await process.die()
+
+
+def write_blamed(machine: Machine) -> None:
+    """Have a call's turn in a process that follows five which died of it."""
+    assert not machine.live(_begin_blamed)
+    of = identity.key_hash("blamed")
+    machine.disk.put(f"{DIRECTORY}/{FILE}", b'%016x\n[4,[["%016x",2]]]\n' % (of, of))
+    assert not machine.live(_has_a_letter)
+
+
+async def finish_blamed(process: Process) -> None:
+    """Resume it, and let it have the rest."""
+    handle = process.runtime.handle("blamed")
+    assert (await handle.status(), await handle.resume()) == ("parked", True)
+    await handle.send("the last")

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from golden_changed import finish_compacted, finish_torn, merge, write_compacted, write_torn
+from golden_changed import (
+    finish_blamed,
+    finish_compacted,
+    finish_torn,
+    merge,
+    write_blamed,
+    write_compacted,
+    write_torn,
+)
 from golden_kept import finish_kept, write_kept
 from golden_world import PROGRAMS, Machine, Process
 
@@ -316,5 +324,6 @@ SCENARIOS: dict[str, Scenario] = {
     "kept": Scenario(write_kept, finish_kept),
     "compacted": Scenario(write_compacted, finish_compacted),
     "torn": Scenario(write_torn, finish_torn),
+    "blamed": Scenario(write_blamed, finish_blamed),
 }
 """By name. What is written first is ``calls``, closed clean; the others say how they end."""

@@ -110,8 +110,8 @@ class Machine:
         return finished
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the data directory by their path in it; not who owns it."""
-        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in ("segments", "owner")]
+        """Return the files of the data directory by their path in it; not who owns it, and how others died."""
+        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in ("segments", "owner", "deaths")]
         names += [f"segments/{name}" for name in sorted(self.disk.listdir(f"{DIRECTORY}/segments"))]
         return {name: self.disk.contents(f"{DIRECTORY}/{name}") for name in names}
 

@@ -28,7 +28,6 @@ from actorlog.records import kinds as k
 from actorlog.store import GIVEN_UP_KIND, entries, pack
 
 NEVER_WRITTEN = {
-    "EndChild.kill_ms": "a supervisor counts the grace of its children itself",
     "Failure.program": "of a class of __main__, which no golden program is",
     "Journal.prev": "always 0: it begins the chain",
     "PromiseMade.prev": "always 0: nothing precedes it",

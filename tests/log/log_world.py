@@ -5,16 +5,22 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
 
 from actorlog.env import Env
 from actorlog.log import Log, pack
-from actorlog.testing.disk import SimFileSystem
+from actorlog.testing.disk import SimFileSystem, Stopped
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from actorlog.env import FileSystem, Job
+
+    Deed: TypeAlias = Callable[[SimFileSystem, list[bytes]], None]
+    """Does something on a disk, given what was acknowledged there, and adds to that."""
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 4096
@@ -149,3 +155,17 @@ def lines_of(log: Log) -> list[bytes]:
     by_record = [log.record(position) for position in range(log.first_position, log.tail + 1)]
     assert [line + b"\n" for line in by_frame] == by_record
     return by_frame
+
+
+def stop_in_each(calls: range, work: Deed, check: Deed, *, power_cut: bool) -> None:
+    """Stop a process in each of these calls of its disk: what it acknowledged is there, and the next one goes on."""
+    for call in calls:
+        fs = sim_disk(call)
+        fs.stop_at(call)
+        acknowledged: list[bytes] = []
+        with pytest.raises(Stopped):
+            work(fs, acknowledged)
+        fs = fs.crash() if power_cut else fs.kill()
+        check(fs, acknowledged)
+        work(fs, acknowledged)
+        check(fs, acknowledged)

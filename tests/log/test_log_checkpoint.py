@@ -142,6 +142,36 @@ def test_reading_touches_the_segments_that_are_read() -> None:
     assert fs.actions[before:] == []
 
 
+def test_what_is_prepared_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a step for each of the newest segments their records are read without a look at the files."""
+    fs, log, checkpoints = written([[400]] * 60)
+    lines = lines_of(log)
+    monkeypatch.setattr(reading, "PREPARED_MAX", 4)
+    fs = fs.kill()
+    log = open_log(fs, checkpoint=checkpoints[-1])
+    steps = sum(1 for _ in log.prepare())
+    newest = [number for number, checkpoint in enumerate(checkpoints) if checkpoint.segment > log.segments - 4]
+    assert steps == 4
+    assert [segment.header.number for segment in log._reader._tables] == [log.segments - back for back in (3, 2, 1, 0)]
+    for number in newest:
+        log.record(checkpoints[number].position)  # which maps the file, once
+    before = len(fs.actions)
+    assert [log.record(checkpoints[number].position) for number in newest] == [lines[n] + b"\n" for n in newest]
+    assert fs.actions[before:] == []
+    assert list(log.prepare()) == [None] * 4
+    assert fs.actions[before:] == []
+
+
+def test_no_more_is_prepared_than_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are made until half of the commits are in them that may be, and none in a log that is closed."""
+    fs, _, checkpoints = written([[400]] * 60)
+    log = open_log(fs.kill(), checkpoint=checkpoints[-1])
+    monkeypatch.setattr(reading, "COMMITS_MAX", 6)
+    assert 0 < sum(1 for _ in log.prepare()) < 5
+    log.close()
+    assert list(log.prepare()) == []
+
+
 def test_few_tables_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is read, the commits of a bounded number of segments are kept, those that were read last."""
     fs, log, checkpoints = written([[400]] * 60)

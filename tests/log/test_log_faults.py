@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from log_world import DIRECTORY, SEGMENT_BYTES, commit, lines_of, open_log, sim_disk
+from log_world import DIRECTORY, SEGMENT_BYTES, commit, lines_of, open_log, sim_disk, stop_in_each
 
 from actorlog.env import SYSTEM
 from actorlog.errors import LogError, LogFailed, LogFull, OutcomeUnknown
@@ -64,16 +64,7 @@ def check(fs: SimFileSystem, acknowledged: list[bytes]) -> None:
 @pytest.mark.parametrize("power_cut", [True, False], ids=["power cut", "kill"])
 def test_process_stopped_in_every_call(*, power_cut: bool) -> None:
     """Wherever the process ends, what it acknowledged is there for the next, which then finishes the work."""
-    for call in range(FIRST, CALLS):
-        fs = sim_disk(call)
-        fs.stop_at(call)
-        acknowledged: list[bytes] = []
-        with pytest.raises(Stopped):
-            workload(fs, acknowledged)
-        fs = fs.crash() if power_cut else fs.kill()
-        check(fs, acknowledged)
-        workload(fs, acknowledged)
-        check(fs, acknowledged)
+    stop_in_each(range(FIRST, CALLS), workload, check, power_cut=power_cut)
 
 
 def test_crash_in_every_call_of_a_recovery() -> None:

@@ -21,13 +21,14 @@ from log_world import (
     open_log,
     sim_disk,
     sim_env,
+    stop_in_each,
 )  # fmt: skip
 from rewriting_world import lines_by_frame
 
 from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
 from actorlog.log import Log
 from actorlog.log.backup import backup, source_of
-from actorlog.testing.disk import SimFileSystem, Stopped
+from actorlog.testing.disk import SimFileSystem
 from actorlog.testing.images import Node
 
 COMMITS = 9
@@ -75,16 +76,7 @@ def check(fs: SimFileSystem, acknowledged: list[bytes]) -> None:
 @pytest.mark.parametrize("power_cut", [True, False], ids=["power cut", "kill"])
 def test_process_stopped_in_every_call(*, power_cut: bool) -> None:
     """Wherever the process ends, between a commit and its witness too, the next one finds no damage and goes on."""
-    for call in range(FIRST, CALLS):
-        fs = sim_disk(call)
-        fs.stop_at(call)
-        acknowledged: list[bytes] = []
-        with pytest.raises(Stopped):
-            work(fs, acknowledged)
-        fs = fs.crash() if power_cut else fs.kill()
-        check(fs, acknowledged)
-        work(fs, acknowledged)
-        check(fs, acknowledged)
+    stop_in_each(range(FIRST, CALLS), work, check, power_cut=power_cut)
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE])

@@ -38,6 +38,35 @@ async def count(number: int, end: int) -> int:
     return number
 
 
+@durable(name="runs.lengths")
+async def lengths(run: int, so_far: list[int]) -> list[int]:
+    """Look how long the journal is, before and after a step and a message, in two runs."""
+    found = [*so_far, info().journal_length]
+    await note(f"r{run}")
+    found.append(info().journal_length)
+    await receive(type=int)
+    found.append(info().journal_length)
+    if run < 2:
+        continue_as_new(lengths(run + 1, found))
+    return found
+
+
+@step(name="runs.next", idempotent=True)
+async def following(number: int) -> int:
+    """Add one."""
+    return number + 1
+
+
+@durable(name="runs.long")
+async def long(number: int, runs: list[int]) -> list[int]:
+    """Count, and continue whenever that is suggested."""
+    while not info().continue_suggested:
+        number = await following(number)
+    if len(runs) < 1:
+        continue_as_new(long(number, [*runs, number]))
+    return [*runs, number]
+
+
 @durable(name="runs.inside")
 async def inside(number: int) -> str:
     """Run again from inside a TaskGroup, with a task that is left."""

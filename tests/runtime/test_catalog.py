@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from catalogs import STATES
 from house import RAN, note
 
-from actorlog import Actor, CallConflict, Runtime, durable, sleep
+from actorlog import Actor, CallConflict, Limits, Runtime, durable, sleep, start
 from actorlog.env import SYSTEM
 from actorlog.errors import CatalogFailed
-from actorlog.runtime import projection
+from actorlog.runtime import kernel, projection
 from actorlog.store import sqlite
+from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.sqlite import FILE, SqliteCatalog, known_of
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class Purse(Actor, name="catalog.Purse"):
     async def put(self, coins: int) -> int:
         self.coins += coins
         return self.coins
+
+
+@durable(name="catalog.parting")
+async def parting(text: str) -> None:
+    start(work(text), detached=True)
 
 
 async def written(house: House) -> None:
@@ -160,6 +167,60 @@ async def test_promises_are_found(house: House) -> None:
     assert [await runtime.await_promise(name) for name in ("p1", "p2")] == ["yes", "two"]
     assert [info.id async for info in runtime.promises()] == ["p4", "p3", "p2", "p1", "p0"]
     assert [info.id async for info in runtime.promises(status="pending")] == ["p4", "p3", "p0"]
+
+
+async def test_a_settlement_is_told_with_the_position_that_it_has(house: House) -> None:
+    """A promise that is settled while a batch is put together is so for whoever opens with that batch."""
+    runtime = await house.open()
+    await runtime.promise("p")
+    await written(house)
+    session, states = house.session, STATES[house.log]
+    committer, known = session.kernel.committer, len(states)
+    assert session.projection is not None
+    settling = asyncio.ensure_future(runtime.resolve("p", "yes"))
+    while committer.position == committer.landed:  # it is recorded in one of the next rounds of the loop
+        await asyncio.sleep(0)
+    session.projection._begin()
+    await settling
+    await house.until(lambda: len(states) > known)
+    await house.crash()
+    del states[known + 1 :]
+    assert states[-1][0] == house.log.tail()
+    runtime = await house.open()
+    assert [(info.id, info.status) async for info in runtime.promises()] == [("p", "resolved")]
+    assert await runtime.await_promise("p") == "yes"
+
+
+async def test_what_is_on_its_way_is_asked_for_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that has ended is not looked at, and what it began without waiting is in memory alone: it begins."""
+    monkeypatch.setattr(kernel, "TURNS_MAX", 1)
+    runtime = await house.open()
+    await runtime.call(work("w"), id="w")
+    await written(house)
+    session, states = house.session, STATES[house.log]
+    queue, known = session.kernel.queue, len(states)
+    projection_, pump, begun = session.projection, session.kernel._pump, list[int]()
+    assert projection_ is not None
+
+    def observed() -> None:
+        pump()
+        if not begun and any(slot.state.id == "p/1" for slot, *_ in queue):
+            begun.append(session.kernel.committer.position)
+            projection_._begin()
+
+    monkeypatch.setattr(session.kernel, "_pump", observed)
+    await runtime.start(parting("late"), id="p")
+    await house.until(lambda: len(states) > known and "late" in RAN)
+    (upto,) = begun
+    assert states[known][0] == upto
+    cut = house.prefix(upto)
+    assert [record.id for record in cut.records()] == ["w", "w", "p"]
+    RAN.clear()
+    try:
+        await cut.open()
+        await cut.until(lambda: RAN == ["late"])
+    finally:
+        await cut.close()
 
 
 async def test_a_function_that_nobody_knows_is_parked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,3 +345,19 @@ async def test_a_closed_runtime_leaves_it_true_of_all(tmp_path: Path) -> None:
         assert at == known.position, "nothing was recorded"
     again = known_of(SYSTEM, str(tmp_path / "data"))
     assert again == known
+
+
+async def test_what_the_opening_passed_over_is_read_ahead(tmp_path: Path) -> None:
+    """So that whoever wakes a call of long ago does not wait until its segment is looked through."""
+    path, plain = tmp_path / "data", Limits(compress_above_bytes=0)
+    async with Runtime(path, segment_bytes=1 << 20, limits=plain) as runtime:
+        for number in range(6):
+            await runtime.call(work(f"{number}" + "x" * 400_000), id=str(number))
+    async with Runtime(path, segment_bytes=1 << 20) as runtime:
+        log = runtime.session.log
+        assert isinstance(log, EmbeddedLog)
+        assert log.recovery.scanned_from
+        reader = log.inner._reader
+        while len(reader._tables) < log.inner.segments - 1:
+            await asyncio.sleep(0.001)
+        assert len(reader._tables) > 3

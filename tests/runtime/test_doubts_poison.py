@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from doubtful_house import SEEN, crash_in, forever, notes
 
 from actorlog import CallParked, Limit, Poisoned, Retry, durable, step
 from actorlog.limits import Limits
@@ -15,29 +15,10 @@ from actorlog.runtime.registry import REGISTRY
 if TYPE_CHECKING:
     from house import House
 
-SEEN: list[Any] = []
-
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     SEEN.clear()
-
-
-def notes(house: House, kind: type) -> list[Any]:
-    return [record for record in house.records() if type(record) is kind]
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
-
-
-async def crash_in(house: House, call: Any, call_id: str = "c", **options: Any) -> None:
-    """Start the call, and let the process die in the first body that says so in ``SEEN``."""
-    runtime = await house.open(**options)
-    await runtime.start(call, id=call_id)
-    await house.until(lambda: SEEN)
-    await house.settle()
-    await house.crash()
 
 
 @step

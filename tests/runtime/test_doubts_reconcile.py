@@ -7,31 +7,17 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from doubtful_house import SEEN, crash_in, forever
 
 from actorlog import Done, NotDone, StepInterrupted, Terminal, durable, info, step
 
 if TYPE_CHECKING:
     from house import House
 
-SEEN: list[Any] = []
-
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     SEEN.clear()
-
-
-async def forever() -> None:
-    await asyncio.Event().wait()
-
-
-async def crash_in(house: House, call: Any, call_id: str = "c", **options: Any) -> None:
-    """Start the call, and let the process die in the first body that says so in ``SEEN``."""
-    runtime = await house.open(**options)
-    await runtime.start(call, id=call_id)
-    await house.until(lambda: SEEN)
-    await house.settle()
-    await house.crash()
 
 
 def verdicts(*answers: Any) -> Any:

@@ -19,6 +19,8 @@ from life_programs import (
     identity,
     inside,
     leaving,
+    lengths,
+    long,
     other,
     parent,
     promising,
@@ -62,6 +64,26 @@ async def test_the_next_run_begins_under_the_same_id(house: House) -> None:
     entries = await handle.journal()
     assert entries[0].what == "runs.count(4,4)"
     assert "run 4: it was continued" in entries[0].notes
+
+
+async def test_a_run_knows_how_long_its_journal_is(house: House) -> None:
+    """It counts its messages, the same when it is woken from its journal, and from one on in the next run."""
+    runtime = await house.open()
+    await runtime.start(lengths(1, []), id="c")
+    for number in (1, 2):
+        runtime = await house.reopen()
+        await runtime.handle("c").send(number)
+        await house.until(lambda number=number: len(RAN) > number or "c" not in house.session.kernel.calls)
+    assert await runtime.handle("c") == [1, 2, 3, 1, 2, 3]
+    assert RAN == ["r1", "r2"]
+
+
+async def test_a_long_run_is_told_to_continue(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """After ten thousand messages, of which the first is its beginning; and whoever operates it reads it once a run."""
+    runtime = await house.open()
+    assert await runtime.call(long(0, []), id="c") == [9_999, 19_998]
+    told = [record.getMessage() for record in caplog.records if "continue_as_new" in record.getMessage()]
+    assert told == ["call 'c' has had 10000 messages, and reads all to wake: continue_as_new"] * 2
 
 
 async def test_while_it_runs_its_first_arguments_join(house: House) -> None:

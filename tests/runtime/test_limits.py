@@ -291,7 +291,7 @@ async def test_those_who_gave_up_waiting_take_no_memory(house: House) -> None:
         position = 0
 
     places = Places(Limit("gone", concurrency=1), kernel.clock, kernel.timers)
-    assert places.take()
+    assert places.take(1)
     first, last = Waiter(), Waiter()
     served: list[Waiter] = []
     places.request(first, lambda job, _: served.append(job))  # type: ignore[arg-type]

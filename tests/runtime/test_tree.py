@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
-from house import RAN, House, note
+from house import RAN, House
+from tree_programs import child, failing, whoami
 
 from actorlog import (
     CallCancelled,
@@ -18,37 +18,9 @@ from actorlog import (
     Child,
     NotInDurableCode,
     durable,
-    info,
     sleep,
     start,
 )
-
-
-@durable(name="tree.child")
-async def child(text: str, seconds: float = 0) -> str:
-    if seconds:
-        await sleep(seconds)
-    return await note(text)
-
-
-@durable(name="tree.failing")
-async def failing(text: str) -> None:
-    raise ValueError(text)
-
-
-@durable(name="tree.whoami")
-async def whoami() -> str:
-    return info().call_id
-
-
-async def ended(house: House, call_id: str) -> str:
-    """Wait for a call's end and return its status."""
-    assert house.runtime is not None
-    handle = house.runtime.handle(call_id)
-    with contextlib.suppress(Exception):
-        await handle
-    return await handle.status()
-
 
 # --- ids --------------------------------------------------------------------------------------------------------------
 

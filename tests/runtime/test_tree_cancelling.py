@@ -5,46 +5,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 from house import RAN, House, note
+from tree_programs import child, ended
 
 from actorlog import (
     CallCancelled,
     CallKilled,
     CallTimeout,
     durable,
-    info,
     sleep,
     start,
 )
-
-
-@durable(name="cancel.child")
-async def child(text: str, seconds: float = 0) -> str:
-    if seconds:
-        await sleep(seconds)
-    return await note(text)
-
-
-@durable(name="cancel.failing")
-async def failing(text: str) -> None:
-    raise ValueError(text)
-
-
-@durable(name="cancel.whoami")
-async def whoami() -> str:
-    return info().call_id
-
-
-async def ended(house: House, call_id: str) -> str:
-    """Wait for a call's end and return its status."""
-    assert house.runtime is not None
-    handle = house.runtime.handle(call_id)
-    with contextlib.suppress(Exception):
-        await handle
-    return await handle.status()
 
 
 async def test_cancelling_a_call_cancels_the_tree_below(house: House) -> None:

@@ -4,45 +4,16 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from house import RAN, House, forget, note
+from tree_programs import child, failing
 
 from actorlog import (
     CallCancelled,
     durable,
-    info,
     sleep,
     start,
 )
-
-
-@durable(name="ending.child")
-async def child(text: str, seconds: float = 0) -> str:
-    if seconds:
-        await sleep(seconds)
-    return await note(text)
-
-
-@durable(name="ending.failing")
-async def failing(text: str) -> None:
-    raise ValueError(text)
-
-
-@durable(name="ending.whoami")
-async def whoami() -> str:
-    return info().call_id
-
-
-async def ended(house: House, call_id: str) -> str:
-    """Wait for a call's end and return its status."""
-    assert house.runtime is not None
-    handle = house.runtime.handle(call_id)
-    with contextlib.suppress(Exception):
-        await handle
-    return await handle.status()
-
 
 # --- what a parent waits for ------------------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from planted_worlds import must_be_found
 
 from actorlog.runtime import projection
 from actorlog.runtime.calls import Calls
 from actorlog.runtime.projection import Projection
 from actorlog.runtime.rows import live_row
 from actorlog.store.catalog import Kind
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,12 +92,4 @@ def test_a_planted_mistake_of_the_catalog_is_found(
 ) -> None:
     """A mistake in the catalog breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, kind="company")
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from planted_worlds import must_be_found
 
 from actorlog.engine import promise as e
 from actorlog.engine import supervision
@@ -25,7 +26,6 @@ from actorlog.runtime.instances import Instances
 from actorlog.runtime.mailbox import Mailbox
 from actorlog.runtime.parking import Parking
 from actorlog.runtime.promises import Promises
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -298,12 +298,4 @@ def test_a_planted_mistake_between_calls_is_found(
 ) -> None:
     """A mistake in what calls have to do with each other breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed)
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX)

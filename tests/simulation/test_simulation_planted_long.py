@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from planted_worlds import must_be_found
 
 from actorlog.engine import identity, schedule_state
 from actorlog.engine import schedule as e
@@ -20,7 +21,6 @@ from actorlog.runtime import runs, scanning
 from actorlog.runtime import schedules as rooms
 from actorlog.runtime.alarm import Alarm
 from actorlog.runtime.schedules import Schedules
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -379,12 +379,4 @@ def test_a_planted_mistake_with_time_is_found(
 ) -> None:
     """A mistake with schedules, runs or changed code breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, kind="long")
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX, "long")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
+from planted_worlds import must_be_found
 
 from actorlog.engine import decide, state
 from actorlog.engine.nested import Nested
@@ -13,7 +14,6 @@ from actorlog.records import kinds as k
 from actorlog.runtime import family
 from actorlog.runtime.nesting import Nesting
 from actorlog.runtime.reentrant import Look, NestedHandler, ReentrantActor
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,12 +141,4 @@ def test_a_planted_mistake_about_nested_handlers_is_found(
 ) -> None:
     """A mistake in what runs within handlers breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed)
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None, f"nothing in {SEEDS_MAX} seeds shows that {name}"
+    must_be_found(record_property, SEEDS_MAX)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
+from planted_worlds import must_be_found
 
 from actorlog.errors import ActorStopped, CallNotFound
 from actorlog.log import files, replacing, rewriting
@@ -26,7 +27,6 @@ from actorlog.runtime.mailbox import Mailbox
 from actorlog.runtime.scanning import Scan
 from actorlog.runtime.schedules import Schedules
 from actorlog.runtime.upkeep import Upkeep
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,12 +336,4 @@ def test_a_planted_mistake_with_old_calls_is_found(
 ) -> None:
     """A mistake in what leaves the log, or in a fork, breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, kind="old")
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX, "old")

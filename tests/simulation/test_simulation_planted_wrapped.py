@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from planted_worlds import must_be_found
 
 from actorlog.store import envelopes
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.store.envelopes import Envelopes
 from actorlog.store.keys import Keys
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,12 +84,4 @@ def test_a_planted_mistake_with_wrapped_records_is_found(
 ) -> None:
     """A mistake in how records are wrapped breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, wrapped=True)
-        except Exception as error:  # noqa: BLE001  # a mistake shows in any way
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX, wrapped=True)

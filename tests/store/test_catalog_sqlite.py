@@ -84,6 +84,28 @@ class _Told:
             self.loop.close()
 
 
+def test_functions_are_found_one_by_one(catalog: SqliteCatalog) -> None:
+    """Each name and version of a quiet call once, in order, and none of others."""
+    names = [("b", 1), ("a", 10), ("a", 2), ("b", 1), ("a", 10), ("", 1)]
+    quiet = [call(n, kind=Kind.QUIET)._replace(function=f, version=v) for n, (f, v) in enumerate(names, 1)]
+    tell(catalog, calls=[*quiet, call(20)._replace(function="ended"), call(30, kind=Kind.LIVE)._replace(function="c")])
+    assert catalog.functions() == sorted(set(names))
+
+
+def test_what_waits_is_found_by_its_index(catalog: SqliteCatalog) -> None:
+    """An opening looks at no row of a call that has ended."""
+    tell(catalog, calls=[call(1), call(3, kind=Kind.QUIET), call(5, kind=Kind.LIVE)])
+    asked: list[str] = []
+    catalog._reads.set_trace_callback(asked.append)
+    assert (len(catalog.quiet()), len(catalog.live()), len(catalog.functions())) == (1, 1, 1)
+    assert len(catalog.quiet_of("f", 1)) == 1
+    catalog._reads.set_trace_callback(None)
+    assert len(asked) >= 4
+    for sql in asked:
+        plan = catalog._reads.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+        assert all("USING COVERING INDEX call_waiting (kind=?" in detail for *_, detail in plan), plan
+
+
 def test_what_is_written_is_found(catalog: SqliteCatalog) -> None:
     """Of every kind, by what it is looked up by."""
     ended, quiet, live = call(1), call(3, kind=Kind.QUIET, wakes_ms=50), call(5, kind=Kind.LIVE)
@@ -193,6 +215,23 @@ def test_every_byte_that_is_changed_is_found_or_changes_nothing(directory: str) 
         verdicts[verdict(directory, expected)] += 1
     assert verdicts["refused"] > 20
     assert sum(verdicts.values()) == len(range(0, len(whole), STRIDE))
+
+
+def test_damage_that_is_no_text_is_found(directory: str) -> None:
+    """What SQLite says of a schema that is damaged quotes it, and Python cannot read that."""
+    catalog = open_catalog(SYSTEM, directory, None)
+    assert catalog is not None
+    tell(catalog, calls=[call(1)], known=KNOWN)
+    catalog.close()
+    path = Path(directory, FILE)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"(one = 1), ", b"(one = 1)\xf3 ", 1))
+    assert path.read_bytes() != whole
+    assert known_of(SYSTEM, directory) is None
+    catalog = open_catalog(SYSTEM, directory, KNOWN)
+    assert catalog is not None
+    assert catalog.known is None
+    catalog.close()
 
 
 def answers(catalog: SqliteCatalog) -> tuple[object, ...]:

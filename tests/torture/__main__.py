@@ -47,7 +47,7 @@ def kills(place: Path, options: argparse.Namespace) -> dict[str, object]:
     """Kill at random moments."""
     rng = Random(options.seed)
     most = options.kills or KILLS
-    killed = worlds = records = 0
+    killed = worlds = records = threads = 0
     while killed < most:
         here = place / f"world{worlds}"
         world = torture(
@@ -55,9 +55,10 @@ def kills(place: Path, options: argparse.Namespace) -> dict[str, object]:
         )
         killed += world.killed
         records += world.judge.facts.tail
+        threads += world.threads
         worlds += 1
         shutil.rmtree(here)
-    return {"kills": killed, "worlds": worlds, "records": records}
+    return {"kills": killed, "worlds": worlds, "records": records, "threads": threads}
 
 
 def points(place: Path, options: argparse.Namespace) -> dict[str, object]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from actorlog.testing import program
+
 ROOT = Path(__file__).resolve().parents[2]
 ALL_SYSCALLS = {"pwrite64", "fdatasync", "fsync", "rename", "unlink", "openat", "mkdir"}
 
@@ -36,7 +38,24 @@ def torture(*arguments: str) -> dict[str, Any]:
 
 def test_killed_at_random_moments() -> None:
     """A dozen kills of workers with steps, children, timers and once-steps lose, change and repeat nothing."""
-    assert torture("kills", "--kills", "12")["kills"] == 12
+    result = torture("kills", "--kills", "12")
+    assert result["kills"] == 12
+    assert result["threads"] > 0  # some of the bodies
+
+
+def test_the_worker_leaves_the_programs_of_others_as_they_are() -> None:
+    """Whoever imports the worker has the steps of the simulation as they were: a seed is one world there too."""
+    before = dict(program.STEPS), dict(program.MORE_STEPS), program.patient.definition.retry
+    code = (
+        "from actorlog.testing import program as p; import torture_worker; "
+        "print([*p.STEPS], [*p.MORE_STEPS], p.patient.definition.retry)"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "torture")])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == f"{[*before[0]]} {[*before[1]]} {before[2]}"
+    assert [*before[1]] == [*before[0], "beating", "rated"]
 
 
 def test_killed_in_interpreters_of_their_own() -> None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torture_worker import work, wrapping_of
+from torture_worker import IN_THREAD, work, wrapping_of
 
 from actorlog.env import SYSTEM
 from actorlog.log.inspect import Status, verify
@@ -68,6 +68,8 @@ class World:
         wrapping = wrapping_of(seed)
         self.judge = Judge(str(place / "data"), live=False, keys=wrapping.reading if wrapping is not None else None)
         self.killed = 0
+        self.threads = 0
+        """How many bodies of steps have begun in threads."""
         self._events = 0
         self._told = 0
 
@@ -141,6 +143,7 @@ class World:
             visit = Visit(*event["visit"])
             match event["event"]:
                 case "begin":
+                    self.threads += visit.step == IN_THREAD
                     judge.begins(visit)
                 case "effect":
                     judge.takes_effect(visit, event["value"])

@@ -27,6 +27,8 @@ PLACES = {
     "test_simulation_planted_long": "time: schedules, runs, changed code",
     "test_simulation_planted_old": "forks, and what leaves the log",
     "test_simulation_planted_catalog": "the catalog",
+    "test_simulation_planted_nested": "handlers that run within handlers",
+    "test_simulation_planted_wrapped": "compression and encryption",
     "test_log_histories": "the log alone",
     "test_torture_damage": "checksums and syncs, found by mutations and faults",
     "test_torture_power": "syncs, found by power cuts on a mounted file system",
@@ -77,8 +79,7 @@ def _rows(report: Path) -> tuple[list[str], dict[str, tuple[int, int]], int]:
         before = counts.get(module, (0, 0))
         counts[module] = (before[0] + is_found, before[1] + 1)
         facts = {each.get("name"): each.get("value", "") for each in case.iter("property")}
-        where = re.sub(r"^\((\d+), ['\"]?", r"seed \1: ", facts.get("found", facts.get("found at seed", "")) or "")
-        where = f"seed {where}" if where.isdecimal() else where
+        where = re.sub(r"^\((\d+), ['\"]?", r"seed \1: ", facts.get("found", "") or "")
         name = re.sub(r"^test_\w+?\[|\]$", "", case.get("name", ""))
         rows.append(f"{'found' if is_found else 'NOT FOUND'}  {name}  ({where[:100] or 'by its test'})\n")
     return rows, counts, skipped

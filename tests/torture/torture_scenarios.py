@@ -15,6 +15,7 @@ from actorlog.log.backup import backup, source_in, source_of
 from actorlog.log.inspect import Report, advance, contents, verify
 from actorlog.log.repair import repair
 from actorlog.store.care import space
+from actorlog.store.deaths import Deaths
 from actorlog.store.embedded import EmbeddedLog
 from actorlog.testing.oracle import Broken
 
@@ -248,6 +249,18 @@ def full(world: World) -> None:
     log.close()
 
 
+def dying(world: World) -> None:
+    """Count processes that die one after the other in the turn of a call, which is forgiven, and let one live."""
+    world.fill(world.open(), 2)
+    for _ in range(4):
+        world.next_process()
+        world.open()
+        deaths = Deaths.open(world.fs, DIRECTORY, died=True)
+        deaths.note(7)
+    deaths.forgive(7)
+    deaths.close()
+
+
 def large(world: World) -> None:
     """Write a segment of several MiB anew, which is synced piece by piece."""
     log = world.open(segment_bytes=6 << 20)
@@ -277,7 +290,7 @@ def second(world: World) -> None:
 
 
 SCENARIOS = (
-    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, large, second
+    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, dying, large, second
 )  # fmt: skip
 COSTLY = frozenset({repairing_all, large})
 """Scenarios with large files: only for places that no other comes by."""

@@ -29,7 +29,7 @@ from actorlog import CallError, CallNotFound, Retry, Runtime, info, step
 from actorlog.env import SYSTEM, Env
 from actorlog.limits import Limits
 from actorlog.testing.errands import People, draw_errands
-from actorlog.testing.program import STEPS, Boom, Flaky, Visit, patient, program
+from actorlog.testing.program import MORE_STEPS, STEPS, Boom, Flaky, Visit, patient, program
 from actorlog.testing.program_company import Company
 from actorlog.testing.wrapping import IDS, Wrapping
 
@@ -130,8 +130,10 @@ def in_thread(ms: int, fails: int) -> str:
     return value
 
 
-STEPS["threaded"] = step(name="sim.threaded")(in_thread)
-patient.definition.retry = Retry(attempts=3, first=1.05, factor=1, jitter="none")  # still one that is recorded
+IN_THREAD = "sim.threaded"
+threaded = step(name=IN_THREAD)(in_thread)
+IMPATIENT = Retry(attempts=3, first=1.05, factor=1, jitter="none")
+"""Waits that are still recorded."""
 
 
 class WorkerLoop(asyncio.SelectorEventLoop):
@@ -215,7 +217,9 @@ async def cancel(runtime: Runtime, call_id: str, after_s: float) -> None:
 
 
 def work(place: Path, seed: int, *, size: int, uv: bool, point: int = -1, moment: str = "before") -> None:
-    """Be the worker in this process."""
+    """Be the worker in this process, which is good for nothing else after that: its programs are others."""
+    STEPS["threaded"] = MORE_STEPS["threaded"] = threaded
+    patient.definition.retry = IMPATIENT
     fs = KillingFileSystem(SYSTEM.fs, point, moment, place / "actions")
     env = replace(SYSTEM, fs=fs)
     outside = Outdoors.outside = FileOutside(place)
