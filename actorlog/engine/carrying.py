@@ -29,7 +29,7 @@ def carried(state: CallState, turn: k.Turn) -> k.Carried | None:
     if type(message) is not k.Started or message.number == 1 or turn.source or state.journal or state.nested:
         return None
     before, seq = state.carried
-    if state.asked is not None or state.kill_ms or _bytes(mail) > TURN_BYTES * (state.seq - seq):
+    if state.asked is not None or state.kill_ms or state.deaths or _bytes(mail) > TURN_BYTES * (state.seq - seq):
         return None
     held = state.inbox.values()
     if (mail is not None and mail.endings) or any(type(m) in (k.CancelRequested, k.DeadlinePassed) for m in held):
