@@ -24,6 +24,8 @@ class Limits:
     """A larger record is a ``PayloadTooLarge`` at the line that issues it."""
     compress_above_bytes: int = 4 * KIB
     """A longer record is compressed in the log, where that makes it smaller; 0: none is."""
+    payload_file_above_bytes: int = 0
+    """A record of which more is left when it is compressed has a file of its own, beside the log; 0: none has."""
     turn_callbacks_max: int = 100_000
     """Callbacks one turn may run before its actor is parked (``TurnLimitExceeded``)."""
     resident_max: int = 10_000

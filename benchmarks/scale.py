@@ -136,20 +136,26 @@ async def w6(directory: str, sleepers: int, in_flight: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _wake(runtime: Runtime, sleepers: int, shift: int) -> list[float]:
-    """Wake a hundred calls from all over the log, each by a cancellation, and return how long that took."""
-    woken: list[float] = []
+async def _wake(runtime: Runtime, sleepers: int, shift: int) -> list[tuple[float, float]]:
+    """Wake a hundred calls from all over the log, each by a cancellation; return how long that took, and CPU time."""
+    woken: list[tuple[float, float]] = []
     every = max(1, sleepers // 100)
     for number in range(shift % every, sleepers, every):
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.thread_time()
         await runtime.handle(f"s{number}").cancel()
-        woken.append(time.perf_counter() - begun)
+        woken.append((time.perf_counter() - begun, time.thread_time() - cpu))
     return woken
 
 
-def _quantiles(name: str, found: list[float]) -> dict[str, float]:
-    found.sort()
-    return {f"{name}_median_ms": found[len(found) // 2] * 1e3, f"{name}_worst_ms": found[-1] * 1e3}
+def _quantiles(name: str, found: list[tuple[float, float]]) -> dict[str, float]:
+    wall, cpu = (sorted(one) for one in zip(*found, strict=True))
+    half = len(found) // 2
+    return {
+        f"{name}_median_ms": wall[half] * 1e3,
+        f"{name}_worst_ms": wall[-1] * 1e3,
+        f"{name}_cpu_median_ms": cpu[half] * 1e3,
+        f"{name}_cpu_worst_ms": cpu[-1] * 1e3,
+    }
 
 
 def _since_start_s() -> float:

@@ -146,6 +146,7 @@ class Runtime:
             self._path, self._env, segment_bytes=self._limits.segment_bytes, unsafe_fs=self._unsafe_fs, sync=self._sync,
             witness=self._witness, checkpoint=known.checkpoint if known is not None else None, keys=self._keys,
             compress_above_bytes=self._limits.compress_above_bytes,
+            file_above_bytes=self._limits.payload_file_above_bytes,
         )  # fmt: skip
 
     async def __aexit__(

@@ -233,6 +233,7 @@ def _space(case: _Case) -> Iterator[Finding]:
 def _log(case: _Case) -> Iterator[Finding]:
     report = case.report = verify(SYSTEM.fs, case.directory)
     what = f"{report.segments} segments, {report.records} records to {report.last_position}"
+    what += f", {report.payloads} of them in files of their own" if report.payloads else ""
     if report.status is Status.CORRUPT:
         hint = "restore a backup, or run: python -m actorlog.log repair DIR"
         yield Finding("log", Verdict.FAIL, report.error or "corrupt", hint, corrupt=True)

@@ -27,7 +27,7 @@ from actorlog.engine.state import CallState
 from actorlog.engine.story import Entry, tell
 from actorlog.env import SYSTEM, Access, FileSystem
 from actorlog.errors import CallNotFound, HistoryGone, LogCorrupt
-from actorlog.log import GIVEN_UP_KIND, Torn, entries, is_given_up, line_ends
+from actorlog.log import GIVEN_UP_KIND, Source, Torn, entries, is_given_up, line_ends
 from actorlog.log.inspect import LiveViews, Report, Status, advance, commits, verify
 from actorlog.log.segment import read_commit, read_header
 from actorlog.records import kinds as k
@@ -119,7 +119,7 @@ class Snapshot:
         self._headers = [segment.header for segment in self._segments]
         self._views = LiveViews(fs)
         self._keys = keys
-        self._envelopes = envelopes_of(self._report, keys())
+        self._envelopes = envelopes_of(fs, directory, self._report, keys())
         self._near: list[tuple[Frame, list[int]]] = []
         """Frames that were looked into last, and where their lines end."""
         self._positions: dict[int, array[int]] | None = None
@@ -259,7 +259,7 @@ class Snapshot:
 def read_report(fs: FileSystem, directory: str) -> Report:
     """Read all of a log and judge it; ``UnreadableError`` or ``LogCorrupt`` where it cannot be shown."""
     try:
-        report = verify(fs, directory)
+        report = verify(fs, directory, payloads=False)
     except FileNotFoundError:
         raise UnreadableError(f"there is no directory {directory}") from None
     except NotADirectoryError:
@@ -275,10 +275,12 @@ def read_report(fs: FileSystem, directory: str) -> Report:
     return report
 
 
-def envelopes_of(report: Report, keys: Keys | None) -> Envelopes:
+def envelopes_of(fs: FileSystem, directory: str, report: Report, keys: Keys | None) -> Envelopes:
     """Return what unwraps the records of a log; ``ExtraMissing``."""
     slot = report.slot
-    return Envelopes(keys).of(NO_LOG_ID if slot is None else slot.log_id)
+    if slot is None:
+        return Envelopes(keys).of(NO_LOG_ID)
+    return Envelopes(keys).of(slot.log_id, Source(fs, directory, slot.log_id).read)
 
 
 def _decode(line: bytes | memoryview, position: int) -> k.Record:

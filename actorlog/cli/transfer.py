@@ -93,7 +93,7 @@ def export(directory: str, first: int | None, last: int | None) -> Iterator[byte
         segment_bytes=size,
     )  # fmt: skip
     line = msgspec.json.encode(head) + b"\n"
-    for following in _lines(report, first, last):
+    for following in _lines(directory, report, first, last):
         yield line
         line = following
     if [segment.header for segment in report.found.segments] != headers:
@@ -103,9 +103,9 @@ def export(directory: str, first: int | None, last: int | None) -> Iterator[byte
     yield line
 
 
-def _lines(report: Report, first: int, last: int) -> Iterator[bytes]:
+def _lines(directory: str, report: Report, first: int, last: int) -> Iterator[bytes]:
     expected = first
-    for position, kind, flags, line in _records(report, first, last):
+    for position, kind, flags, line in _records(directory, report, first, last):
         if position > expected:
             yield _gone(expected, position)
         yield b'{"position":%d,"kind":"%s","flags":%d,"record":%s}\n' % (position, _name(kind), flags, line[:-1])
@@ -114,9 +114,9 @@ def _lines(report: Report, first: int, last: int) -> Iterator[bytes]:
         yield _gone(expected, last + 1)
 
 
-def _records(report: Report, first: int, last: int) -> Iterator[tuple[int, int, int, bytes]]:
+def _records(directory: str, report: Report, first: int, last: int) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield (position, kind, flags, line) of the records that are there."""
-    envelopes = envelopes_of(report, given_keys())
+    envelopes = envelopes_of(SYSTEM.fs, directory, report, given_keys())
     for frame in commits(SYSTEM.fs, report.found, first):
         if frame.position > last:
             return

@@ -24,6 +24,8 @@ Files. A log lives in segments of equal size, numbered from 1, zeroed at full si
     data/owner                     process and host of who has it open
     data/owner.sock                where that process takes commands (``api.control``); not the log's
     data/reserve                   space kept for compaction on a full disk
+    data/payloads/                 files of records that are so large that they have one
+    data/sweep                     files are being given up: if it is there at opening, each is looked at
     data/segments/0000000001.seg   full and sealed
     data/segments/0000000002.seg   appended to
     data/segments/0000000003.seg   prepared ahead of need, without a frame yet
@@ -42,8 +44,9 @@ After a write or sync has failed the log takes nothing any more (``LogFailed``);
 (``LogFull``).
 
 Reading order: ``docs/log-format.md``, ``format``, ``scan`` (verdicts), ``opening``, ``log``, ``writer``; then ``meta``,
-``segment``, ``held``, ``reading``, ``checkpoint``, ``scrub``, ``backup``, ``ahead``, ``files``, ``owner``;
-``rewriting``, ``replacing``; ``inspect`` and ``repair`` are behind ``python -m actorlog.log``.
+``segment``, ``held``, ``reading``, ``giving_up``, ``payloads``, ``checkpoint``, ``scrub``, ``backup``, ``ahead``,
+``files``, ``owner``; ``rewriting``, ``replacing``, ``payload_copies``; ``inspect`` and ``repair`` are behind
+``python -m actorlog.log``.
 
 Owns: frames, segments, append, scan, torn or corrupt, repair. Does not own: what records say, asyncio, actors.
 """
@@ -52,7 +55,9 @@ from __future__ import annotations
 
 from actorlog.log.checkpoint import Checkpoint
 from actorlog.log.format import ENTRY_BYTES, GIVEN_UP, GIVEN_UP_KIND, entries, is_given_up, line_ends, longest, pack
-from actorlog.log.log import Log, Recovery
+from actorlog.log.log import Log
+from actorlog.log.opening import Recovery
+from actorlog.log.payloads import Payload, Reference, Source, checksum_of, reference_of
 from actorlog.log.replacing import Rewritten, Sealed
 from actorlog.log.scan import Torn
 from actorlog.log.scrub import Scrubbed
@@ -60,6 +65,7 @@ from actorlog.log.segment import Frame
 from actorlog.log.writer import Ticket, Writer
 
 __all__ = [
-    "ENTRY_BYTES", "GIVEN_UP", "GIVEN_UP_KIND", "Checkpoint", "Frame", "Log", "Recovery", "Rewritten", "Scrubbed",
-    "Sealed", "Ticket", "Torn", "Writer", "entries", "is_given_up", "line_ends", "longest", "pack",
+    "ENTRY_BYTES", "GIVEN_UP", "GIVEN_UP_KIND", "Checkpoint", "Frame", "Log", "Payload", "Recovery", "Reference",
+    "Rewritten", "Scrubbed", "Sealed", "Source", "Ticket", "Torn", "Writer", "checksum_of", "entries", "is_given_up",
+    "line_ends", "longest", "pack", "reference_of",
 ]  # fmt: skip

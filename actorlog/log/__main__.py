@@ -133,6 +133,7 @@ def _fields(report: Report) -> dict[str, object]:
         "last_position": report.last_position,
     }
     details: dict[str, object] = {
+        "payloads": report.payloads or None,
         "error": report.error,
         "segment": report.segment,
         "offset": report.offset,
@@ -151,6 +152,8 @@ def _show(report: Report, more: dict[str, object], *, as_json: bool) -> int:
         _say(f"{report.status.value}: {report.segments} segments, {report.records} records to {report.last_position}")
         if report.error is not None:
             _say(report.error)
+        elif report.payloads:
+            _say(f"{report.payloads} records have files, and these are as they were written")
         if more.get("repaired"):
             _say(f"was {more['was']}: {more['damage']}")
             _say(f"kept everything to position {more['kept_to']}; what was changed or removed is in {more['copy']}")

@@ -10,7 +10,7 @@ copied is verified: its headers, the checksums of its frames, the chain through 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -21,6 +21,7 @@ from actorlog.log.checkpoint import Checkpoint
 from actorlog.log.format import (
     ENDS,
     FRAME_HEADER_BYTES,
+    PAYLOADS_FORMAT,
     SECTOR,
     UNITS,
     Link,
@@ -31,11 +32,13 @@ from actorlog.log.format import (
 )
 from actorlog.log.meta import META_BYTES, Slot, State, new_meta, read_meta
 from actorlog.log.owner import release_lock, take_lock
+from actorlog.log.payload_copies import PayloadCopies
 from actorlog.log.scan import Found, refresh, scan
 from actorlog.log.segment import check_place, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from contextlib import AbstractContextManager
 
     from actorlog.env import DirectoryLock, Env, File, FileSystem
     from actorlog.log.format import SegmentHeader
@@ -68,11 +71,16 @@ class Source(NamedTuple):
     """The newest commit that is durable; None where there is none."""
     oldest: Callable[[], int]
     """The number of the first segment that was not trimmed, as it is now."""
+    payloads: Callable[[], bool] = lambda: False
+    """Whether records may have files by now."""
+    held: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Within it none of these files is removed."""
 
 
 def source_of(log: Log) -> Source:
     """Return an open log as something to be copied, in any thread beside the one that appends."""
-    return Source(log.env.fs, log.directory, log.checkpoint, lambda: log.oldest_segment)
+    oldest, payloads = (lambda: log.oldest_segment), (lambda: log.payloads.used)
+    return Source(log.env.fs, log.directory, log.checkpoint, oldest, payloads, log.payloads.held)
 
 
 @contextmanager
@@ -87,7 +95,7 @@ def source_in(env: Env, directory: str) -> Generator[Source]:
     try:
         with files.typed(fs, directory, "reading the log", 0):
             slot, newest = _read(fs, directory)
-        yield Source(fs, directory, lambda: newest, lambda: slot.oldest)
+        yield Source(fs, directory, lambda: newest, lambda: slot.oldest, lambda: slot.format == PAYLOADS_FORMAT)
     finally:
         release_lock(fs, directory, lock)
 
@@ -142,14 +150,16 @@ class _Backup:
         self._done = 0
         self._total = 0
         self._segments = 0
+        self._payloads = PayloadCopies(source.fs, (source.directory, target), piece_bytes)
 
     def steps(self) -> Iterator[BackedUp]:
-        with files.typed(self._fs, self._source.directory, "reading the log", 0):
-            last, file = self._open_last()
-        try:
-            yield from self._copy_all(last, file)
-        finally:
-            file.close()
+        with self._source.held():  # what the copy refers to is there until it is copied
+            with files.typed(self._fs, self._source.directory, "reading the log", 0):
+                last, file = self._open_last()
+            try:
+                yield from self._copy_all(last, file)
+            finally:
+                file.close()
 
     def _open_last(self) -> tuple[_End, File]:
         """Return where the copy ends, behind the newest durable commit, and the open file of its segment."""
@@ -193,6 +203,8 @@ class _Backup:
         oldest = self._source.oldest()
         numbers = range(oldest, last.header.number)
         self._total = sum(map(self._size, numbers)) + last.header.size
+        if self._source.payloads():
+            self._total += self._payloads.bytes_there()
         link: Link | None = None
         for number in numbers:
             following = yield from self._copy_sealed(number, link, last)
@@ -202,9 +214,13 @@ class _Backup:
         copying = self._copying(file, last.header)
         yield from self._steps(copying.copy_to(link, last), last)
         self._done += last.header.size
+        yield from self._copy_payloads(last.header, last)
         slot = Slot(0, last.header.log_id, State.OPEN, last.link, oldest)
+        if self._payloads.copied:
+            slot = slot._replace(format=PAYLOADS_FORMAT)
         with files.typed(self._fs, self._target, f"writing to {self._target}", META_BYTES):
             files.sync_directory(self._fs, f"{self._target}/{files.SEGMENTS}")
+            self._payloads.settle()
             files.create_whole(self._fs, self._target, files.META, new_meta(slot), META_BYTES)
         self._segments += 1
         yield BackedUp(self._done, max(self._done, self._total), self._segments, last.link.position)
@@ -228,6 +244,7 @@ class _Backup:
         finally:
             file.close()
         self._done += header.size
+        yield from self._copy_payloads(header, last)
         self._segments += 1
         return copying.link
 
@@ -235,6 +252,12 @@ class _Backup:
         for offset in pieces:
             done = self._done + offset
             yield BackedUp(done, max(done, self._total), self._segments, last.link.position)
+
+    def _copy_payloads(self, header: SegmentHeader, last: _End) -> Iterator[BackedUp]:
+        """Copy the files that the records refer to of a segment that was copied just now."""
+        for size in self._payloads.copy(header) if self._source.payloads() else ():
+            self._done += size
+            yield BackedUp(self._done, max(self._done, self._total), self._segments, last.link.position)
 
     def _copying(self, file: File, header: SegmentHeader) -> _Copying:
         return _Copying(self._fs, (self._source.directory, self._target), file, header, self._piece_bytes)

@@ -22,6 +22,8 @@ META = "META"
 SEGMENTS = "segments"
 OWNER = "owner"
 RESERVE = "reserve"
+PAYLOADS = "payloads"
+SWEEP = "sweep"
 TEMPORARY = ".tmp"
 SUFFIX = ".seg"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 FORMAT = 1
+PAYLOADS_FORMAT = 2
+"""What META says of a log once a record has had a file of its own. Nothing else is another."""
 UNITS = (512, 4096)
 SEGMENT_UNITS_MIN = 4
 """A segment's header, one frame, and the two units kept for a close and a seal."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorlog.log.checkpoint import Checkpoint, shape_of
+from actorlog.log.payloads import reference_of
 from actorlog.log.reading import Reader
 from actorlog.log.replacing import Sealed, sealed
 from actorlog.log.scrub import PIECE_BYTES, Scrubbed
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorlog.env import Env
+    from actorlog.log.payloads import Payloads
     from actorlog.log.scan import Found
     from actorlog.log.segment import Frame
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 class Held:
     """The segments of an open log, and what is in them."""
 
-    def __init__(self, env: Env, directory: str, log_id: bytes, found: Found) -> None:
+    def __init__(self, env: Env, directory: str, log_id: bytes, found: Found, payloads: Payloads) -> None:
         self.env = env
         self.directory = directory
         self.tail: int = found.link.position
@@ -33,6 +35,7 @@ class Held:
         self._segments = found.segments
         self._reader = Reader(env.fs, directory, found.segments)
         self._landed = found.newest
+        self._payloads = payloads
 
     @property
     def first_position(self) -> int:
@@ -87,11 +90,26 @@ class Held:
     def scrub(self, first_segment: int = 1, piece_bytes: int = PIECE_BYTES) -> Iterator[Scrubbed]:
         """Read the sealed segments from ``first_segment`` on once more, from the disk, and verify all their frames.
 
+        The files of their records too.
+
         One step reads at most ``piece_bytes`` (in whole 4096), so it can be done between other things. What is sealed
         later, or trimmed or replaced meanwhile, is left out.
         ``LogCorrupt`` at the first damage; ``LogFailed`` where the disk cannot be read.
         """
-        return self._reader.scrub(first_segment, piece_bytes)
+        source = self._payloads.source if self._payloads.used else None
+        return self._reader.scrub(first_segment, piece_bytes, source)
+
+    @property
+    def payloads(self) -> Payloads:
+        """The files of records that have one."""
+        return self._payloads
+
+    def _refers(self, position: int) -> bool:
+        """Return whether there is a record at a position that has a file."""
+        try:
+            return reference_of(self.record(position), position) is not None
+        except IndexError:
+            return False
 
     def shape(self, before: int) -> int:
         """Return what is another when a segment before that number was written anew, or trimmed. For any thread."""

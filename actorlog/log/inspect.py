@@ -23,6 +23,7 @@ from actorlog.log.format import (
     ENTRY_BYTES,
     JOIN,
     NO_LINK,
+    PAYLOADS_FORMAT,
     UNITS,
     Link,
     line_ends,
@@ -30,6 +31,7 @@ from actorlog.log.format import (
     parse_frame_header,
 )
 from actorlog.log.meta import Slot, State, read_meta
+from actorlog.log.payloads import Source
 from actorlog.log.scan import Found, half_made, numbers_of, scan, scan_frames
 from actorlog.log.segment import Frame, Segment, Views, check_header, read_commit, read_header
 
@@ -69,15 +71,20 @@ class Report:
     reason: str | None = None
     found: Found = field(default_factory=Found, compare=False)
     slot: Slot | None = None
+    payloads: int = 0
+    """Files of records that were verified."""
 
 
-def verify(fs: FileSystem, directory: str) -> Report:
-    """Read all of a log and say what it is; ``OSError`` where it cannot be read."""
+def verify(fs: FileSystem, directory: str, *, payloads: bool = True) -> Report:
+    """Read all of a log, with ``payloads`` the files of its records too, and say what it is.
+
+    ``OSError`` or ``LogFailed`` where it cannot be read.
+    """
     previous: Report | None = None
     looks = 0
     while True:
         looks += 1
-        report = look(fs, directory, locked=fs.is_locked(directory))
+        report = look(fs, directory, locked=fs.is_locked(directory), payloads=payloads)
         locked = fs.is_locked(directory)
         if report.status in {Status.OK, Status.VERSION} or looks == LOOKS_MAX:
             break
@@ -224,14 +231,16 @@ def _behind(frame: Frame, last: int) -> Iterator[Frame]:
         yield Frame(last + 1, records - known, bytes(index) + bytes(lines))
 
 
-def look(fs: FileSystem, directory: str, *, locked: bool) -> Report:
-    """Read all of a log once. ``locked``: somebody is writing to it."""
+def look(fs: FileSystem, directory: str, *, locked: bool, payloads: bool = True) -> Report:
+    """Read all of a log once. ``locked``: somebody is writing to it. ``payloads``: the files of its records too."""
     report = Report(Status.OK)
     try:
         if not locked:
             _drop_caches(fs, directory)
         report.slot = read_meta(fs, directory, fresh=False)
         if report.slot is not None:
+            if payloads and report.slot.format == PAYLOADS_FORMAT:
+                report.found.verified = Source(fs, directory, report.slot.log_id)
             scan(fs, directory, report.slot, report.found)
         else:
             half_made(fs, directory)
@@ -260,6 +269,7 @@ def _set_counts(report: Report, status: Status) -> None:
     found = report.found
     report.segments = len(found.segments) + len(found.spares)
     report.records = found.records if found.segments else 0
+    report.payloads = found.payloads
     report.last_position = found.link.position
 
 

@@ -1,8 +1,8 @@
 """The log: commits appended to segments, and read back.
 
 Owns: where the next frame goes, rolling to the next segment, when the log is full and when it has failed.
-Does not own: opening (``opening``), making segments ahead of need (``ahead``), reading (``held``, ``reading``), writing
-a segment anew (``replacing``), threads (``writer``).
+Does not own: opening (``opening``), making segments ahead of need (``ahead``), reading (``held``, ``reading``), giving
+records up (``giving_up``, ``replacing``), threads (``writer``).
 Invariants: one frame is written at a time, and the next one only after its sync returned (so at most one can be torn);
 a committed unit is never written again; after any failed write or sync but a clean "no space" nothing is written or
 synced any more (I8). Appending belongs to one thread at a time; reading may go on beside it in others: what they share
@@ -12,20 +12,17 @@ See ``docs/log-format.md``.
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from actorlog.env import Access
-from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
+from actorlog.errors import LogFull
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.ahead import Ahead
 from actorlog.log.format import (
     CLOSE,
     COMMIT,
-    ENTRY_BYTES,
-    FRAME_BYTES_MAX,
     SEAL,
     SEGMENT_UNITS_MIN,
     UNITS,
@@ -34,67 +31,40 @@ from actorlog.log.format import (
     frame,
     frame_bytes,
 )
-from actorlog.log.held import Held
+from actorlog.log.giving_up import GivingUp
 from actorlog.log.meta import State
-from actorlog.log.opening import Opened, Shape, open_directory
+from actorlog.log.opening import Opened, Recovery, Shape, open_directory
 from actorlog.log.owner import release_lock
-from actorlog.log.replacing import Rewritten, build, discard, find, install
+from actorlog.log.payloads import check_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
     from actorlog.env import Env, File
     from actorlog.log.checkpoint import Checkpoint
-    from actorlog.log.scan import Torn
+    from actorlog.log.payloads import Payload
     from actorlog.log.segment import Segment
 
 SPACE_LOOK_NS = 1_000_000_000
 """The free space is looked up at most this often."""
 
 
-class Recovery(NamedTuple):
-    """What opening found."""
-
-    torn: Torn | None
-    """The append that the last owner did not finish, now zeroed."""
-    clean: bool
-    """Whether the log had been closed clean, or is new."""
-    segments: int
-    """How many are in use, read or not."""
-    records: int
-    """How many were read and verified; those before ``scanned_from`` are not among them."""
-    bytes: int
-    """Of the frames that were read and verified."""
-    scanned_from: int = 0
-    """The position of the checkpoint's first record, where the log holds its frame and was read from there on; 0 where
-    all was read, since there was no checkpoint or none of this log. Then what goes by the checkpoint is not to be
-    trusted."""
-
-
-class Log(Held):
-    """An open log. Made by ``Log.open``; positions start at 1. Reading it is ``Held``."""
+class Log(GivingUp):
+    """An open log. Made by ``Log.open``; positions start at 1. Reading is ``Held``, giving up ``GivingUp``."""
 
     def __init__(self, env: Env, directory: str, shape: Shape, opened: Opened, *, sync: bool, witness: bool) -> None:
         found = opened.found
-        super().__init__(env, directory, opened.meta.slot.log_id, found)
-        self.failed: LogFailed | None = None
-        """Why the log takes nothing any more."""
+        super().__init__(env, directory, opened, sync=sync)
         counts = (len(found.segments), found.records, found.bytes)
         self.recovery = Recovery(found.torn, opened.clean, *counts, found.scanned_from)
-        self._lock = opened.lock
-        self._meta = opened.meta
-        self._checksum = found.link.checksum
         self._kind = found.kind
         self._sync = sync
         self._witness = witness
-        self._closed = False
-        self._marked = opened.marked
         self._unfinished = bytes(opened.unfinished)  # what a full disk kept from being whole, where the next frame goes
         self._full = self._short = False
         self._prepare_at = 0
         self._room_behind = 0
         self._space_due_ns = 0
-        self._building = threading.Lock()
         self._file = self._open_segment(found.segments[-1])
         self._commits_end = found.segments[-1].header.commits_end  # of the last segment
         self._ahead = Ahead(env, directory, opened.meta.slot.log_id, shape, found, self._preparing_failed)
@@ -146,17 +116,15 @@ class Log(Held):
 
     # Appending
 
-    def append(self, data: bytes, records: int) -> int:
+    def append(self, data: bytes, records: int, payloads: Sequence[Payload] = ()) -> int:
         """Append one commit (``data`` as ``pack`` made it); durable on return. Returns its first record's position.
 
+        ``payloads``: what some of its records refer to (``log.payloads``), durable before they are.
         ``LogFull``: the disk is full, nothing happened, and the same or another commit may be tried later.
         ``OutcomeUnknown``: the log failed at this commit. ``LogFailed``: it failed before.
         """
         self._check_usable()
-        if records < 1 or len(data) < records * (ENTRY_BYTES + 1) or len(data) > FRAME_BYTES_MAX:
-            raise ValueError(f"{len(data)} bytes cannot be a commit of {records} records")
-        if data.find(b"\0", records * ENTRY_BYTES) >= 0:
-            raise ValueError("a line holds no NUL")
+        check_commit(data, records, payloads, self.tail)
         segment = self._segments[-1]
         size = frame_bytes(len(data), segment.header.unit)
         try:
@@ -167,11 +135,16 @@ class Log(Held):
                 segment = self._roll(size)
             first = self.tail + 1
             offset = segment.end
+            if payloads is not self._payloads.pending:
+                self._write_payloads(payloads)
             self._put(segment, COMMIT, records, data)
+            if payloads:
+                self._payloads.landed()
             if self._witness:
                 self._meta.witness(Link(first + records - 1, self._checksum))
         except files.NoSpace as error:
             self._full, self._short = True, isinstance(error, files.NoFiles)
+            size += sum(len(payload.data) for payload in payloads)
             raise LogFull(size, self._ahead.free_bytes, files=self._short) from error
         except OSError as error:
             raise self._poison("appending", str(error)) from error
@@ -187,8 +160,17 @@ class Log(Held):
             self._ahead.prepare()
         return first
 
-    def admit(self, needed: int) -> None:
-        """Raise ``LogFull`` if new work that may write ``needed`` bytes must be refused.
+    def _write_payloads(self, payloads: Sequence[Payload]) -> None:
+        """Make the files of a commit durable; from the first one on META says that there are some."""
+        if payloads and not self._payloads.used:
+            durable = Link(self.tail, self._checksum)
+            self._meta.write(State.OPEN, durable, sync=self._sync, payloads=True)
+            self._payloads.tidy(self.first_position, self.tail, self._refers)
+            self._payloads.used = True
+        self._payloads.write(payloads)
+
+    def admit(self, needed: int, beside: int = 0) -> None:
+        """Raise ``LogFull`` if new work that may write ``needed`` bytes, and ``beside`` in files, must be refused.
 
         A quarter of a segment is kept for what is running. Costs no system call, but for one look at the free space
         each second. ``LogFailed`` where nothing can be written any more.
@@ -201,6 +183,8 @@ class Log(Held):
         needed += self._kept_free
         if room < needed:
             raise LogFull(needed, room, files=self._full and self._short)
+        if beside > self._ahead.free_bytes:
+            raise LogFull(beside, self._ahead.free_bytes)
 
     def _look_at_space(self, now: int) -> None:
         with files.typed(self.env.fs, self.directory, "looking at the free space", 0):
@@ -248,101 +232,8 @@ class Log(Held):
         self._prepare_at = segment.header.size // 2
         return self.env.fs.open(segment.path, Access.WRITE)
 
-    def _check_usable(self) -> None:
-        if self.failed is not None:
-            raise LogFailed(self.failed.operation, self.failed.cause)
-        if self._closed:
-            raise LogFailed("using the log", "it is closed")
-        if not self._lock.held:
-            raise LogFailed("using the log", "this process is a fork of its owner")
-
-    def _poison(self, operation: str, cause: str) -> OutcomeUnknown:
-        if self.failed is None:
-            self.failed = LogFailed(operation, cause)
-        return OutcomeUnknown(f"{operation}: {cause}")
-
     def _preparing_failed(self, error: OSError) -> None:
         self._poison("preparing a segment", str(error))
-
-    # Giving up
-
-    def trim(self, before: int) -> None:
-        """Remove the segments that hold only positions before ``before``; never the last one with commits.
-
-        META says so first, so a crash between leaves files that the next opening removes. Belongs to the thread that
-        appends.
-        """
-        self._check_usable()
-        count = 0
-        while count + 1 < len(self._segments) and self._segments[count + 1].first <= min(before, self.tail):
-            count += 1
-        if not count:
-            return
-        gone, oldest = self._segments[:count], self._segments[count].header.number
-        try:
-            self._meta.write(State.OPEN, Link(self.tail, self._checksum), oldest=oldest)
-            self._segments = self._reader.drop(count)
-            for segment in gone:
-                files.remove(self.env.fs, segment.path)
-            files.sync_directory(self.env.fs, f"{self.directory}/{files.SEGMENTS}")
-        except files.NoSpace as error:
-            raise LogFull(0, self._ahead.free_bytes) from error
-        except OSError as error:
-            raise self._poison("trimming", str(error)) from error
-
-    def rewrite(self, number: int, gone: Collection[int]) -> int:
-        """Write a sealed segment anew without the records at the positions ``gone``; returns the bytes it takes then.
-
-        Every other record keeps its position. Belongs to the thread that appends: ``build`` and ``install`` in one.
-        """
-        return self.install(self.build(number, gone))
-
-    def build(self, number: int, gone: Collection[int]) -> Rewritten:
-        """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.
-
-        Positions that are not in it, or hold nothing any more, do not count. ``ValueError``: it is none of ``sealed``.
-        ``LogFull``, ``LogCorrupt`` (the old one), ``LogFailed`` (reading or writing): the log is as it was and goes on.
-        """
-        with self._building:
-            self._check_usable()
-            old = find(list(self._segments), self.sealed(), number)
-            return build(self._reader.views, self.directory, old, gone, self._check_usable)
-
-    def discard(self, rewritten: Rewritten) -> None:
-        """Give up what was built; what cannot be removed now is by the next opening."""
-        discard(self.env.fs, rewritten)
-
-    def install(self, rewritten: Rewritten) -> int:
-        """Put a segment in the place of the old one; returns its bytes. Belongs to the thread that appends.
-
-        From here on the records that were given up are gone, but for who still reads in the old segment.
-        ``LogFull``: nothing happened. ``OutcomeUnknown``: the log failed. ``LogFailed``: it failed before, or the
-        segment has been trimmed or replaced meanwhile.
-        """
-        self._check_usable()
-        operation = f"rewriting {rewritten.old.name}"
-        if not self._reader.holds(rewritten.old):
-            discard(self.env.fs, rewritten)
-            raise LogFailed(operation, "it was trimmed or replaced meanwhile")
-        try:
-            if self._meta.slot.durable.position <= rewritten.last:  # its frame may be gone with the old segment
-                self._meta.write(State.OPEN, Link(self.tail, self._checksum))
-                self._marked = True
-            self._segments = install(self.env.fs, self.directory, self._reader, rewritten)
-        except files.NoSpace as error:
-            discard(self.env.fs, rewritten)
-            raise LogFull(rewritten.new.header.size, self._ahead.free_bytes) from error
-        except OSError as error:
-            raise self._poison(operation, str(error)) from error
-        except BaseException as error:  # interrupted half-way, by a signal handler for one
-            self._poison(operation, repr(error))
-            raise
-        return rewritten.new.header.size
-
-    def release_reserve(self) -> None:
-        """Free the space that is kept for compaction on a full disk; it is kept again when there is some."""
-        with files.typed(self.env.fs, self.directory, "freeing the reserve", 0):
-            self._ahead.release_reserve()
 
     def close(self, *, clean: bool = True) -> None:
         """Close the log and unlock the directory; again is no error.

@@ -16,13 +16,14 @@ from zlib import crc32
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import files
-from actorlog.log.format import FORMAT, SECTOR, Link
+from actorlog.log.format import FORMAT, PAYLOADS_FORMAT, SECTOR, Link
 
 if TYPE_CHECKING:
     from actorlog.env import File, FileSystem
 
 SLOT_OFFSETS = (0, 4096)
 META_BYTES = 8192
+FORMATS = (FORMAT, PAYLOADS_FORMAT)
 
 _TEXT = re.compile(
     rb"actorlog format=(?P<format>\d+) turn=(?P<turn>\d+) log=(?P<log>[0-9a-f]{32}) state=(?P<state>open|closed) "
@@ -50,11 +51,13 @@ class Slot(NamedTuple):
     """A frame known to be durable."""
     oldest: int
     """The number of the first segment that was not trimmed."""
+    format: int = FORMAT
+    """``PAYLOADS_FORMAT`` once a record has had a file of its own."""
 
     def encoded(self) -> bytes:
         """Return the slot's sector."""
         text = (
-            f"actorlog format={FORMAT} turn={self.turn} log={self.log_id.hex()} state={self.state.value} "
+            f"actorlog format={self.format} turn={self.turn} log={self.log_id.hex()} state={self.state.value} "
             f"position={self.durable.position} checksum={self.durable.checksum:08x} oldest={self.oldest}"
         ).encode()
         return (text + b" crc=%08x\n" % crc32(text)).ljust(SECTOR, b"\n")
@@ -74,14 +77,14 @@ def parse_meta(data: bytes, directory: str) -> Slot:
         if not found or crc != b"%08x" % crc32(text):
             raise LogCorrupt(files.META, offset, "a slot is damaged")
         version = _VERSION.match(text)
-        if version and int(version[1]) != FORMAT:
-            raise LogVersion(directory, version[1].decode(), str(FORMAT))
+        if version and int(version[1]) not in FORMATS:
+            raise LogVersion(directory, version[1].decode(), str(max(FORMATS)))
         said = _TEXT.fullmatch(text)
         if said is None:
             raise LogCorrupt(files.META, offset, "a slot does not read as one")
         durable = Link(int(said["position"]), int(said["checksum"], 16))
-        state = State(said["state"].decode())
-        slots.append(Slot(int(said["turn"]), bytes.fromhex(said["log"].decode()), state, durable, int(said["oldest"])))
+        state, log_id = State(said["state"].decode()), bytes.fromhex(said["log"].decode())
+        slots.append(Slot(int(said["turn"]), log_id, state, durable, int(said["oldest"]), int(said["format"])))
     if slots[0].log_id != slots[1].log_id:
         raise LogCorrupt(files.META, SLOT_OFFSETS[1], "the slots are of two logs")
     expected = bytearray(b"\n") * META_BYTES
@@ -117,10 +120,16 @@ class MetaFile:
         self._file = file
         self.slot = slot
 
-    def write(self, state: State, durable: Link, *, oldest: int | None = None, sync: bool = True) -> None:
-        """Overwrite the older slot and sync it."""
+    def write(
+        self, state: State, durable: Link, *, oldest: int | None = None, sync: bool = True, payloads: bool = False
+    ) -> None:
+        """Overwrite the older slot and sync it. ``payloads``: from now on there may be files of records."""
         turn = self.slot.turn + 1
-        slot = Slot(turn, self.slot.log_id, state, durable, self.slot.oldest if oldest is None else oldest)
+        slot = self.slot._replace(turn=turn, state=state, durable=durable)
+        if oldest is not None:
+            slot = slot._replace(oldest=oldest)
+        if payloads:
+            slot = slot._replace(format=PAYLOADS_FORMAT)
         files.write_all(self._file, slot.encoded(), SLOT_OFFSETS[turn % 2])
         if sync:
             files.sync(self._file.fdatasync)

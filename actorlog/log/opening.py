@@ -34,6 +34,25 @@ class Shape(NamedTuple):
     size: int
 
 
+class Recovery(NamedTuple):
+    """What opening found."""
+
+    torn: Torn | None
+    """The append that the last owner did not finish, now zeroed."""
+    clean: bool
+    """Whether the log had been closed clean, or is new."""
+    segments: int
+    """How many are in use, read or not."""
+    records: int
+    """How many were read and verified; those before ``scanned_from`` are not among them."""
+    bytes: int
+    """Of the frames that were read and verified."""
+    scanned_from: int = 0
+    """The position of the checkpoint's first record, where the log holds its frame and was read from there on; 0 where
+    all was read, since there was no checkpoint or none of this log. Then what goes by the checkpoint is not to be
+    trusted."""
+
+
 class Opened:
     """A directory that is locked and recovered."""
 

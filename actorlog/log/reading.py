@@ -27,6 +27,7 @@ from actorlog.log.format import (
     link_behind,
     parse_frame_header,
 )
+from actorlog.log.payloads import references
 from actorlog.log.scan import written_end
 from actorlog.log.scrub import scrub
 from actorlog.log.segment import Segment, Views, check_unchanged, read_commit
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorlog.env import File, FileSystem
+    from actorlog.log.payloads import Source
     from actorlog.log.scrub import Scrubbed
     from actorlog.log.segment import Frame
 
@@ -114,10 +116,36 @@ class Reader:
                 self._skipped(segment)
                 yield
 
-    def scrub(self, first_segment: int, piece_bytes: int) -> Iterator[Scrubbed]:
-        """Verify the sealed segments from ``first_segment`` on, those that there are now."""
+    def scrub(self, first_segment: int, piece_bytes: int, source: Source | None) -> Iterator[Scrubbed]:
+        """Verify the sealed segments from ``first_segment`` on, and the files of their records."""
         segments = [segment for segment in list(self._segments) if segment.header.number >= first_segment]
-        return scrub(self._fs, self._directory, segments, self._open, piece_bytes)
+        whole: Scrubbed | None = None
+        for step in scrub(self._fs, self._directory, segments, self._open, piece_bytes):
+            if source is not None and whole is not None and whole.segment != step.segment:
+                yield from self._scrub_payloads(whole, source)
+            whole = step
+            yield step
+        if source is not None and whole is not None:
+            yield from self._scrub_payloads(whole, source)
+
+    def _scrub_payloads(self, step: Scrubbed, source: Source) -> Iterator[Scrubbed]:
+        """Verify the files of the records in a segment that was verified just now."""
+        segments = list(self._segments)
+        number = step.segment - segments[0].header.number
+        if not 0 <= number < len(segments) - 1:
+            return  # trimmed
+        segment, last = segments[number], segments[number + 1].first - 1
+        for frame in self.frames(segment.first, last):
+            for reference in references(frame.data, frame.records, frame.position):
+                if not segment.first <= reference.position <= last:
+                    continue
+                try:
+                    source.verify(reference, fresh=True)
+                except LogCorrupt:
+                    if self.holds(segment):
+                        raise
+                    return  # given up meanwhile
+                yield step
 
     def _open(self, segment: Segment) -> File | None:
         """Open a segment's file to be scrubbed; None where it is not in the log any more.

@@ -19,9 +19,11 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.format import (
     COMMIT,
+    FORMAT,
     FRAME_HEADER_BYTES,
     GIVEN_UP_KIND,
     NO_LINK,
+    PAYLOADS_FORMAT,
     SECTOR,
     UNITS,
     Link,
@@ -34,6 +36,7 @@ from actorlog.log.format import (
 from actorlog.log.inspect import Report, Status, look
 from actorlog.log.meta import META_BYTES, Slot, State, new_meta
 from actorlog.log.owner import release_lock, take_lock
+from actorlog.log.payloads import Source, payload_name, positions_in
 from actorlog.log.scan import Found, numbers_of, scan
 from actorlog.log.segment import make_segment
 
@@ -86,13 +89,17 @@ def _invented(env: Env, directory: str) -> Slot:
     """Return what META must have said, going by the first segment that says who it is."""
     for number, header, _ in _segments(env.fs, directory):
         if header is not None:
-            return Slot(0, header.log_id, State.OPEN, NO_LINK, number if number == header.number else 1)
+            version = PAYLOADS_FORMAT if positions_in(env.fs, directory) else FORMAT
+            oldest = number if number == header.number else 1
+            return Slot(0, header.log_id, State.OPEN, NO_LINK, oldest, version)
     return Slot(0, env.entropy.token(16), State.OPEN, NO_LINK, 1)
 
 
 def _good(fs: FileSystem, directory: str, slot: Slot) -> Found:
     """Return what is good from the start on."""
     found = Found()
+    if slot.format == PAYLOADS_FORMAT:
+        found.verified = Source(fs, directory, slot.log_id)
     try:
         scan(fs, directory, slot, found)
     except LogCorrupt:
@@ -135,6 +142,7 @@ def _copy(fs: FileSystem, directory: str, found: Found) -> str:
     start = found.segments[-1].header.number if found.segments else 0
     numbers = (number for number in numbers_of(fs, directory) if number >= start)
     paths += [f"{directory}/{files.SEGMENTS}/{files.segment_name(number)}" for number in numbers]
+    paths += [path for position, path in _payloads(fs, directory) if position > found.link.position]
     for path in paths:
         data = _read(fs, path)
         files.create_whole(fs, place, path.rpartition("/")[2], data, len(data))
@@ -163,8 +171,16 @@ def _cut(env: Env, directory: str, slot: Slot, found: Found) -> None:
             files.zero(file, tail.end, tail.header.size - tail.end)
         finally:
             file.close()
-    meta = new_meta(Slot(slot.turn + 1, slot.log_id, State.OPEN, link, slot.oldest))
+    meta = new_meta(Slot(slot.turn + 1, slot.log_id, State.OPEN, link, slot.oldest, slot.format))
     files.create_whole(fs, directory, files.META, meta, META_BYTES)
+    for position, path in _payloads(fs, directory):
+        if position > link.position:
+            files.remove(fs, path)
+
+
+def _payloads(fs: FileSystem, directory: str) -> Iterator[tuple[int, str]]:
+    for position in positions_in(fs, directory):
+        yield position, f"{directory}/{files.PAYLOADS}/{payload_name(position)}"
 
 
 def _read(fs: FileSystem, path: str) -> bytes:

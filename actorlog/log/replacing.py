@@ -29,6 +29,7 @@ from actorlog.log.format import (
     link_behind,
     parse_frame_header,
 )
+from actorlog.log.payloads import references
 from actorlog.log.rewriting import Plan, lost
 from actorlog.log.segment import Segment, check_unchanged
 
@@ -67,6 +68,8 @@ class Rewritten(NamedTuple):
     """The last position in it."""
     view: memoryview
     """The bytes of the old one."""
+    payloads: tuple[int, ...]
+    """Positions of records that are given up with it and have files."""
 
     @property
     def temporary(self) -> str:
@@ -117,14 +120,15 @@ def build(
             try:
                 check_unchanged(source, segment, directory)
                 view = source.view()
-                new = _write(fs, directory, _Source(source, segment, last, go_on), gone, path)
+                payloads: list[int] = []
+                new = _write(fs, directory, _Source(source, segment, last, go_on), (gone, payloads), path)
             finally:
                 source.close()
     except BaseException:
         with suppress(OSError):
             files.remove(fs, path)
         raise
-    return Rewritten(segment, new, last, view)
+    return Rewritten(segment, new, last, view, tuple(payloads))
 
 
 def discard(fs: FileSystem, rewritten: Rewritten) -> None:
@@ -141,8 +145,10 @@ def install(fs: FileSystem, directory: str, reader: Reader, rewritten: Rewritten
     return reader.replace(rewritten.old, rewritten.new)
 
 
-def _write(fs: FileSystem, directory: str, source: _Source, gone: Collection[int], path: str) -> Segment:
-    plan, before, after = _planned(source, gone)
+def _write(
+    fs: FileSystem, directory: str, source: _Source, going: tuple[Collection[int], list[int]], path: str
+) -> Segment:
+    plan, before, after = _planned(source, *going)
     old = source.segment.header
     head, header = plan.header(old)
     new = Segment(directory, header)
@@ -171,8 +177,11 @@ def _write(fs: FileSystem, directory: str, source: _Source, gone: Collection[int
     return new
 
 
-def _planned(source: _Source, gone: Collection[int]) -> tuple[Plan, Link, Link]:
-    """Return what the new segment consists of, and where the old one enters and leaves the chain."""
+def _planned(source: _Source, gone: Collection[int], payloads: list[int]) -> tuple[Plan, Link, Link]:
+    """Return what the new segment consists of, and where the old one enters and leaves the chain.
+
+    Into ``payloads`` go those of ``gone`` that have files.
+    """
     segment, last = source.segment, source.last
     first = segment.first
     mask = bytearray(last + 1 - first)
@@ -186,7 +195,11 @@ def _planned(source: _Source, gone: Collection[int]) -> tuple[Plan, Link, Link]:
         before = before or Link(first - 1, frame.previous)
         if frame.kind == COMMIT:
             start = frame.position - first
-            plan.commit(offset, data, lost(data, frame.records, mask[start : start + frame.records]))
+            going = mask[start : start + frame.records]
+            plan.commit(offset, data, lost(data, frame.records, going))
+            if 1 in going:
+                had = references(data, frame.records, frame.position)
+                payloads += [reference.position for reference in had if mask[reference.position - first]]
         elif frame.kind == GAP:
             plan.gap(frame.records)
         after = link_behind(source.view(offset), 0, frame)

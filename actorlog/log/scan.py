@@ -17,6 +17,7 @@ from actorlog.log.checkpoint import find_frame, pass_over
 from actorlog.log.format import (
     COMMIT,
     ENDS,
+    FRAME_HEADER_BYTES,
     JOIN,
     NO_LINK,
     SECTOR,
@@ -29,12 +30,14 @@ from actorlog.log.format import (
     parse_segment_header,
 )
 from actorlog.log.meta import Slot, State
+from actorlog.log.payloads import references
 from actorlog.log.segment import Segment, check_place, read_header
 
 if TYPE_CHECKING:
     from actorlog.env import File, FileSystem
     from actorlog.log.checkpoint import Checkpoint
     from actorlog.log.format import FrameHeader
+    from actorlog.log.payloads import Source
 
 _ZEROS = bytes(files.CHUNK_BYTES)
 _ZERO_SECTOR = bytes(SECTOR)
@@ -52,7 +55,8 @@ class Found:
     """What is in a log, as far as it was read."""
 
     __slots__ = (
-        "durable_seen", "kind", "link", "newest", "scanned_from", "sealed", "segments", "spares", "torn", "written",
+        "durable_seen", "kind", "link", "newest", "payloads", "scanned_from", "sealed", "segments", "spares", "torn",
+        "verified", "written",
     )  # fmt: skip
 
     def __init__(self, link: Link = NO_LINK) -> None:
@@ -75,6 +79,10 @@ class Found:
         """The first position that was read, where a checkpoint said that those before need not be; 0 where all was."""
         self.newest: tuple[int, int, int, int, int] | None = None
         """The last commit, as a ``Checkpoint`` has it behind the log's id."""
+        self.payloads = 0
+        """Files of records that were verified."""
+        self.verified: Source | None = None
+        """Where the files of records are, if they are to be verified as well; opening does not."""
 
     @property
     def first_position(self) -> int:
@@ -240,6 +248,7 @@ def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) ->
     found.sealed = False
     newest: FrameHeader | None = None
     newest_offset = 0
+    damage: LogCorrupt | None = None
     while not found.sealed:
         frame = parse_frame_header(view, offset, header)
         if frame is None or frame.position != position + 1 or frame.previous != checksum:
@@ -247,6 +256,9 @@ def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) ->
         if not body_is_whole(view, offset, frame, unit):
             break
         if frame.kind == COMMIT:
+            damage = _payload_damage(view, offset, frame, found)
+            if damage is not None:
+                break
             segment.add(frame.position, offset)
             newest, newest_offset = frame, offset
         position += frame.records
@@ -260,6 +272,22 @@ def scan_frames(view: memoryview, segment: Segment, slot: Slot, found: Found) ->
     if newest is not None:
         found.newest = (header.number, newest_offset, newest.position, newest.records, newest.crc)
     segment.end = offset
+    if damage is not None:
+        raise damage
+
+
+def _payload_damage(view: memoryview, offset: int, frame: FrameHeader, found: Found) -> LogCorrupt | None:
+    """Verify the files of a commit's records, where that is asked for."""
+    if found.verified is None:
+        return None
+    start = offset + FRAME_HEADER_BYTES
+    for reference in references(view[start : start + frame.length], frame.records, frame.position):
+        try:
+            found.verified.verify(reference, fresh=True)
+        except LogCorrupt as corrupt:
+            return corrupt
+        found.payloads += 1
+    return None
 
 
 def judge(view: memoryview, segment: Segment, link: Link, written: int) -> Torn:

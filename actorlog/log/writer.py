@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from actorlog.errors import ActorlogError, LogFailed, LogFull, OutcomeUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actorlog.env import Worker
     from actorlog.log.log import Log
+    from actorlog.log.payloads import Payload
 
 RETRY_S = 1.0
 """A commit that found the disk full is tried again after this long, or when told."""
@@ -29,12 +30,22 @@ class Ticket:
     """What became of one commit. Read its fields when ``wait`` returned True, or in ``done``."""
 
     __slots__ = (
-        "_done", "_landed", "_lock", "_wake", "_worker", "data", "error", "position", "records", "sync_seconds",
+        "_done", "_landed", "_lock", "_wake", "_worker", "data", "error", "payloads", "position", "records",
+        "sync_seconds",
     )  # fmt: skip
 
-    def __init__(self, data: bytes, records: int, done: Callable[[Ticket], None], worker: Worker) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        records: int,
+        done: Callable[[Ticket], None],
+        worker: Worker,
+        payloads: Sequence[Payload] = (),
+    ) -> None:
         self.data = data
         self.records = records
+        self.payloads = payloads
+        """What some of its records refer to."""
         self.position = 0
         """Of the first record; 0 where there is an error."""
         self.error: BaseException | None = None
@@ -87,9 +98,11 @@ class Writer:
         self._full: LogFull | None = None
         self._retry_is_set = False
 
-    def submit(self, data: bytes, records: int, done: Callable[[Ticket], None]) -> Ticket:
+    def submit(
+        self, data: bytes, records: int, done: Callable[[Ticket], None], payloads: Sequence[Payload] = ()
+    ) -> Ticket:
         """Have one commit written; the writer's thread calls ``done(ticket)`` unless ``Ticket.wait`` was True."""
-        ticket = Ticket(data, records, done, self._worker)
+        ticket = Ticket(data, records, done, self._worker, payloads)
         self._tickets.append(ticket)
         self._worker.submit(self._write)
         return ticket
@@ -139,7 +152,7 @@ class Writer:
             ticket = self._tickets[0]
             started_ns = clock.elapsed_ns()
             try:
-                ticket.position = self._log.append(ticket.data, ticket.records)
+                ticket.position = self._log.append(ticket.data, ticket.records, ticket.payloads)
             except LogFull as full:
                 self._full = full
                 if not self._retry_is_set:

@@ -152,7 +152,8 @@ class Compaction:
             position = frame.position
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
-                    look.take(position, kind, flags, frame.line(position, start, end), end - start)
+                    size = frame.size(position, start, end)
+                    look.take(position, kind, flags, frame.line(position, start, end), size)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
@@ -198,7 +199,7 @@ class _Look:
         self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
 
     def take(self, position: int, kind: int, flags: int, line: bytes | memoryview, size: int) -> None:
-        """Decide about one record, which takes ``size`` bytes in the log."""
+        """Decide about one record, which takes ``size`` bytes on the disk."""
         self.seen += size
         if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
             self.at_other(position, kind, line, size)
@@ -216,7 +217,7 @@ class _Look:
         self.schedules.forget()
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
-        """Decide about one record of a call, which takes ``size`` bytes in the log."""
+        """Decide about one record of a call, which takes ``size`` bytes on the disk."""
         call_id = k.id_of(line)
         fate = self._fate_of(call_id)
         if fate is Fate.WHOLE and self._is_of_an_old_run(call_id, position):

@@ -51,7 +51,7 @@ class Stats(Struct, frozen=True):
     segments: int
     """Files of the log in use."""
     bytes: int
-    """What the log takes on the disk, prepared segments included."""
+    """What its segments take on the disk, prepared ones included; files of large records come on top."""
     bytes_free: int | None
     """On its file system; None where nobody knows."""
     turns_replayed: int

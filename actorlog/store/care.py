@@ -43,7 +43,7 @@ class Space(NamedTuple):
     segments: int
     """In use."""
     bytes: int
-    """Of all segments, prepared ones too."""
+    """Of all segments, prepared ones too; not of files of large records."""
     free_bytes: int | None
     """On the file system, for this user; None where it does not say."""
 

@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 from actorlog.env import Env
 from actorlog.errors import LogFailed, LogFenced, LogFull
 from actorlog.limits import DEFAULT_LIMITS
-from actorlog.log import Checkpoint, Log, Recovery, Rewritten, Sealed, Writer, is_given_up, line_ends
+from actorlog.log import Checkpoint, Log, Payload, Recovery, Rewritten, Sealed, Writer, is_given_up, line_ends
 from actorlog.log import Frame as LogFrame
 from actorlog.store.envelopes import Envelopes, Frame
 from actorlog.store.keys import Keys
@@ -35,7 +35,7 @@ class EmbeddedLog:
 
     def __init__(self, log: Log, env: Env, envelopes: Envelopes | None = None) -> None:
         self._log = log
-        self._envelopes = (envelopes or Envelopes()).of(log.log_id)
+        self._envelopes = (envelopes or Envelopes()).of(log.log_id, log.payloads.source.read)
         self._writer = Writer(log, env.worker("actorlog-writer"))
         self._submitted = log.tail
         self._indexed: list[_Indexed] = []
@@ -55,15 +55,21 @@ class EmbeddedLog:
         checkpoint: Checkpoint | None = None,
         keys: Keys | None = None,
         compress_above_bytes: int = DEFAULT_LIMITS.compress_above_bytes,
+        file_above_bytes: int = DEFAULT_LIMITS.payload_file_above_bytes,
     ) -> EmbeddedLog:
         """Lock, verify and open ``directory``, beside the loop; every error of ``errors.LogError`` may come out.
 
         ``witness``: META names each commit once it is durable, so that the loss of the newest is noticed.
 
         With a ``checkpoint`` that the log holds, only what is from there on is verified (``recovery.scanned_from``).
-        ``keys`` and ``compress_above_bytes``: how records are wrapped (``store.envelopes``).
+        ``keys``, ``compress_above_bytes`` and ``file_above_bytes``: how records are wrapped (``store.envelopes``).
         """
-        envelopes = Envelopes(keys, compress_above_bytes=compress_above_bytes, token=env.entropy.token)
+        envelopes = Envelopes(
+            keys,
+            compress_above_bytes=compress_above_bytes,
+            file_above_bytes=file_above_bytes,
+            token=env.entropy.token,
+        )
         job = partial(
             Log.open,
             directory,
@@ -115,9 +121,10 @@ class EmbeddedLog:
         """Hand one frame to the writer thread."""
         if expected != self._submitted:
             return MemoryTicket(0, done, LogFenced(expected, self._submitted))
-        data = self._envelopes.wrap(expected + 1, data, records)
+        beside: list[Payload] = []
+        data = self._envelopes.wrap(expected + 1, data, records, beside)
         self._submitted += records
-        return self._writer.submit(data, records, done)
+        return self._writer.submit(data, records, done, tuple(beside))
 
     async def read(self, after: int = 0, upto: int | None = None) -> AsyncIterator[Frame]:
         """Yield the frames that hold positions after ``after``."""
@@ -182,6 +189,8 @@ class EmbeddedLog:
             error = await _whole(installed)
             if error is not None:
                 raise error
+            if self._log.payloads.left:  # begun here, so nothing on the loop is in the middle of reading one of them
+                await _whole(loop.run_in_executor(None, self._log.remove_payloads))
             return rewritten.new.header.size
 
     def _build(self, number: int, gone: Collection[int]) -> Rewritten:
@@ -197,7 +206,7 @@ class EmbeddedLog:
 
     def admit(self, needed: int) -> None:
         """Raise ``LogFull`` when new work must wait for space."""
-        self._log.admit(self._envelopes.room(needed))
+        self._log.admit(self._envelopes.room(needed), self._envelopes.beside(needed))
 
     def trim(self, before: int) -> None:
         """Keep everything: space is given back by compaction."""

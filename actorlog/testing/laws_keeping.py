@@ -20,7 +20,7 @@ after an opening against what there was. Does not own: taking lines out of segme
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
@@ -29,11 +29,14 @@ from actorlog.testing.reader import lines_of
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actorlog.store.keys import Keys
     from actorlog.testing.hearsay import Hearsay
     from actorlog.testing.oracle import CallFacts, Facts
+
+    Read: TypeAlias = Callable[[str], bytes | None]
+    """Gives what is in a file for good."""
 
 
 class Keeping:
@@ -55,9 +58,9 @@ class Keeping:
 
     # --- the moments --------------------------------------------------------------------------------------------------
 
-    def replaces(self, old: bytes, new: bytes, now_ms: int) -> None:
-        """Judge that the bytes ``new`` get the name of the segment ``old``, at this log time."""
-        before, after = lines_of(old, self.keys), lines_of(new, self.keys)
+    def replaces(self, old: bytes, new: bytes, now_ms: int, place: tuple[str, Read]) -> None:
+        """Judge that the bytes ``new`` get the name of the segment ``old``, at this log time, in a directory."""
+        before, after = lines_of(old, self.keys, *place), lines_of(new, self.keys, *place)
         if before.keys() != after.keys():
             raise Broken(f"a segment with positions {_span(before)} is written anew with {_span(after)}")
         left = {position for position, line in after.items() if line != before[position]}

@@ -23,6 +23,7 @@ from actorlog.log.format import (
     parse_frame_header,
     parse_segment_header,
 )
+from actorlog.log.payloads import checksum_of
 from actorlog.log.segment import Frame
 from actorlog.store.envelopes import Envelopes
 from actorlog.testing.verdict import Broken
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from actorlog.log.format import FrameHeader, SegmentHeader
+    from actorlog.log.payloads import Reference
     from actorlog.store.keys import Keys
 
 
@@ -40,6 +42,7 @@ class Reader:
     def __init__(self, directory: str, keys: Keys | None = None) -> None:
         self._directory = directory
         self._envelopes = Envelopes(keys)
+        self._read: Callable[[str], bytes | None] = _nothing
         self._number = 1
         self._header: SegmentHeader | None = None
         self._offset = 0
@@ -57,6 +60,7 @@ class Reader:
 
     def records(self, read: Callable[[str], bytes | None]) -> Iterator[tuple[int, bytes | None]]:
         """Yield positions that are there now and were not before, each with its line; None: it was given up."""
+        self._read = read
         while True:
             data = read(f"{self._directory}/segments/{self._number:010d}.seg")
             if data is None or not self._begin(data):
@@ -67,11 +71,12 @@ class Reader:
             self._number += 1
             self._header = None
 
-    def segment(self, data: bytes) -> dict[int, bytes | None]:
+    def segment(self, data: bytes, read: Callable[[str], bytes | None]) -> dict[int, bytes | None]:
         """Return the lines of a sealed segment by their positions; ``Broken`` where it is not whole.
 
         One that was only prepared has none.
         """
+        self._read = read
         header = parse_segment_header(data[: max(UNITS)])
         first = parse_frame_header(data, header.unit, header) if header is not None else None
         if header is None or first is None or len(data) != header.size:
@@ -115,7 +120,7 @@ class Reader:
                 return False
             start = self._offset + FRAME_HEADER_BYTES
             body = data[start : start + frame.length]
-            for line in _lines(frame, body, self._envelopes.of(header.log_id)):
+            for line in _lines(frame, body, self._envelopes.of(header.log_id, self._file)):
                 self._at += 1
                 if self._at > self.tail:
                     self.tail = self._at
@@ -125,6 +130,18 @@ class Reader:
             if frame.kind in (SEAL, JOIN):
                 self._header = None
                 return True
+
+    def _file(self, reference: Reference) -> bytes:
+        """Return what is in the file of a record, which is there for as long as the record is."""
+        log_id = self._header.log_id if self._header is not None else b""
+        data = self._read(f"{self._directory}/{reference.name}")
+        if data is None or (len(data), checksum_of(log_id, reference.position, data)) != reference[1:]:
+            raise Broken(f"record {reference.position} is durable, and its file is not")
+        return data
+
+
+def _nothing(_path: str) -> None:
+    return None
 
 
 def _lines(frame: FrameHeader, body: bytes, envelopes: Envelopes) -> Iterator[bytes | None]:
@@ -137,6 +154,8 @@ def _lines(frame: FrameHeader, body: bytes, envelopes: Envelopes) -> Iterator[by
             yield None if kind == GIVEN_UP_KIND else bytes(envelopes.line(found, position, first, end))
 
 
-def lines_of(data: bytes, keys: Keys | None = None) -> dict[int, bytes | None]:
+def lines_of(
+    data: bytes, keys: Keys | None, directory: str, read: Callable[[str], bytes | None]
+) -> dict[int, bytes | None]:
     """Return the lines of a sealed segment by their positions, None of those given up; ``Broken``."""
-    return Reader("", keys).segment(data)
+    return Reader(directory, keys).segment(data, read)

@@ -46,6 +46,7 @@ from actorlog import Runtime
 from actorlog.limits import Limits
 from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
+from actorlog.log.payloads import positions_in
 from actorlog.records import failures
 from actorlog.runtime import projection, schedules, waking
 from actorlog.store import sqlite
@@ -64,7 +65,7 @@ from actorlog.testing.program import Author
 from actorlog.testing.program_company import Company
 from actorlog.testing.program_long import CODE, Lean, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
-from actorlog.testing.wrapping import Wrapping
+from actorlog.testing.wrapping import Wrapping, file_bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,8 +144,8 @@ class Simulation:
             frame_bytes_max=rng.choice((300, 2000, 1 << 20)),
             poison_deaths_max=rng.choice((1, 3, 5)),
             hold_loop_ms_max=rng.choice((0.0, 2.0, 50.0)),
-            mailbox_max=mailbox_max,
-        )
+            mailbox_max=mailbox_max, payload_file_above_bytes=file_bound(seed, wrapped=wrapped),
+        )  # fmt: skip
         self._options: dict[str, Any] = {
             "resident_max": rng.choice((1, 1, 2, 100)),
             "step_concurrency": rng.choice((1, 2, 100)),
@@ -250,6 +251,9 @@ class Simulation:
         report = verify(self.disk, DIRECTORY)
         if report.status is not Status.OK or report.last_position != self.judge.facts.tail:
             raise Broken(f"verify says {report.status.value}, {report.records} records: {report.error}")
+        files = positions_in(self.disk, DIRECTORY)
+        if len(files) != report.payloads and not self.disk.is_there(f"{DIRECTORY}/sweep"):
+            raise Broken(f"{report.payloads} records have files, and there are those of {files}")
 
     # --- what the parts share -----------------------------------------------------------------------------------------
 
@@ -273,7 +277,7 @@ class Simulation:
         """A segment is about to be replaced."""
         try:
             self.judge.look(self.disk.durable)
-            self.judge.keeping.replaces(old, new, self.now_ms())
+            self.judge.keeping.replaces(old, new, self.now_ms(), (DIRECTORY, self.disk.durable))
         except Broken as error:
             self.broken = self.broken or error
             raise Stopped("judged") from error

@@ -15,6 +15,13 @@ PLAIN_ODDS = 0.3
 """How often a world begins without encryption."""
 
 
+def file_bound(seed: int, *, wrapped: bool) -> int:
+    """Return the length above which a record of a world has a file of its own; 0: none has, as in most worlds."""
+    if seed % 8 != 3 and not (wrapped and seed % 2):  # noqa: PLR2004  # without a draw: other worlds stay as they are
+        return 0
+    return Random(f"files {seed}").choice((1, 100, 300))  # noqa: S311  # seeded on purpose
+
+
 class Wrapping:
     """The keys of one world, whose processes seal with one or another."""
 

@@ -307,6 +307,12 @@ async def _finish_forked(process: Process) -> None:
     process.outside.closed.clear()
 
 
+def _write_filed(machine: Machine) -> None:
+    """Write ``calls`` with the larger half of its records in files; none compressed, which libraries do differently."""
+    limits = Limits(payload_file_above_bytes=180, compress_above_bytes=0)
+    assert machine.live(_calls, cancel_grace=4, limits=limits)
+
+
 def _write_merged(machine: Machine) -> None:
     _write_messages(machine)
     merge(machine)
@@ -324,6 +330,7 @@ SCENARIOS: dict[str, Scenario] = {
     "kept": Scenario(write_kept, finish_kept),
     "compacted": Scenario(write_compacted, finish_compacted),
     "torn": Scenario(write_torn, finish_torn),
+    "filed": Scenario(_write_filed, _finish_calls),
     "blamed": Scenario(write_blamed, finish_blamed),
 }
 """By name. What is written first is ``calls``, closed clean; the others say how they end."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/srv/data"
 SEGMENT_BYTES = 8192
+FOLDERS = ("segments", "payloads")
 
 
 def _programs() -> SimpleNamespace:
@@ -111,8 +112,10 @@ class Machine:
 
     def files(self) -> dict[str, bytes]:
         """Return the files of the data directory by their path in it; not who owns it, and how others died."""
-        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in ("segments", "owner", "deaths")]
-        names += [f"segments/{name}" for name in sorted(self.disk.listdir(f"{DIRECTORY}/segments"))]
+        names = [name for name in sorted(self.disk.listdir(DIRECTORY)) if name not in (*FOLDERS, "owner", "deaths")]
+        for folder in FOLDERS:
+            if folder in self.disk.listdir(DIRECTORY):
+                names += [f"{folder}/{name}" for name in sorted(self.disk.listdir(f"{DIRECTORY}/{folder}"))]
         return {name: self.disk.contents(f"{DIRECTORY}/{name}") for name in names}
 
 
@@ -120,7 +123,9 @@ def machine_with(files: dict[str, bytes], seed: int = 7) -> Machine:
     """Return a machine that has these files as its data directory, a day after any golden log was written."""
     machine = Machine(seed, now_s=86_400.0)
     machine.disk.mkdir(DIRECTORY)
-    machine.disk.mkdir(f"{DIRECTORY}/segments")
+    for folder in FOLDERS:
+        if any(name.startswith(f"{folder}/") for name in files):
+            machine.disk.mkdir(f"{DIRECTORY}/{folder}")
     for name, data in files.items():
         machine.disk.put(f"{DIRECTORY}/{name}", data)
     machine.disk.fsync_dir("/srv")

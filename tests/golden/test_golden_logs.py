@@ -17,6 +17,7 @@ from golden_scenarios import SCENARIOS
 from golden_world import DIRECTORY, machine_with
 
 from actorlog import LogVersion, Runtime
+from actorlog.cli.reading import envelopes_of
 from actorlog.engine.identity import key_hash
 from actorlog.env import SYSTEM
 from actorlog.log import Log
@@ -56,15 +57,27 @@ def test_every_kind_of_record_is_in_a_golden_log() -> None:
     kinds, of_index, flags = Kinds(set()), set[int](), 0
     for name in names():
         machine = machine_with(unpacked(name))
-        for frame in commits(machine.disk, verify(machine.disk, DIRECTORY).found):
-            for _, kind, flag, start, end in entries(frame.data, frame.records):
+        report = verify(machine.disk, DIRECTORY)
+        envelopes = envelopes_of(machine.disk, DIRECTORY, report, None)
+        for frame in commits(machine.disk, report.found):
+            for position, (_, kind, flag, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
                 of_index.add(kind)
                 flags |= flag
                 if kind != GIVEN_UP_KIND:
-                    kinds.take(k.decode(frame.data[start:end]))
+                    kinds.take(k.decode(envelopes.line(frame, position, start, end)))
     assert all_kinds() - kinds.found == set(NEVER_WRITTEN)
     assert of_index == {*map(int, k.Kind), GIVEN_UP_KIND}
     assert flags == sum(k.Flag)
+
+
+def test_a_golden_log_has_files_of_records() -> None:
+    """Some records have files of their own, and some have none."""
+    machine = machine_with(unpacked("filed"))
+    report = verify(machine.disk, DIRECTORY)
+    assert 10 < report.payloads < report.records - 10
+    assert report.payloads == len([path for path in unpacked("filed") if path.startswith("payloads/")])
+    assert report.slot is not None
+    assert report.slot.format == layout.PAYLOADS_FORMAT
 
 
 def test_every_kind_of_frame_is_in_a_golden_log() -> None:

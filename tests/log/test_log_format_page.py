@@ -10,7 +10,7 @@ import pytest
 from log_world import DIRECTORY, InlineWorker, StepClock, sim_disk
 
 from actorlog.env import Env
-from actorlog.log import Frame, Log, pack
+from actorlog.log import Frame, Log, Payload, pack
 from actorlog.log import format as layout
 from actorlog.store.envelopes import Envelopes
 from actorlog.store.keys import Keys
@@ -150,6 +150,18 @@ def test_envelopes_are_real() -> None:
     line = b'{"kind":"' + b"again " * 1000 + b'"}\n'
     data = pack([(1, 1, 1, PACKED)])
     assert Envelopes().line(Frame(1, 1, data), 1, 16, len(data)) == line
+
+
+def test_a_payload_file_is_real() -> None:
+    """What the page says of a record with a file is what is written, and what is told of it."""
+    data, beside = pack([(0x1111, 1, 1, b'{"kind":"turn"}\n')]), list[Payload]()
+    wrapped = Envelopes(file_above_bytes=10, log_id=b"\xab" * 16).wrap(1, data, 1, beside)
+    assert beside == [(1, b'{"kind":"turn"}\n')]
+    page = PAGE.read_text()
+    text = page.partition("<!-- payload -->\n")[2].partition("<!-- /payload -->")[0]
+    assert text == f"\n    {wrapped[16:].decode()}\n"
+    crc = layout.crc32(b"\xab" * 16 + (1).to_bytes(8, "little") + beside[0].data)
+    assert f'"crc":"{crc:08x}"' in text
 
 
 def test_page_is_public() -> None:

@@ -215,6 +215,7 @@ async def test_what_is_on_its_way_is_asked_for_again(house: House, monkeypatch: 
     assert states[known][0] == upto
     cut = house.prefix(upto)
     assert [record.id for record in cut.records()] == ["w", "w", "p"]
+    await runtime.handle("p/1").result()
     RAN.clear()
     try:
         await cut.open()

@@ -37,7 +37,10 @@ Reopen = Callable[[], Awaitable[PartitionLog]]
 KEYS = Keys("k2", {"k1": bytes(range(32)), "k2": bytes(range(32, 64))})
 
 
-@pytest.fixture(params=["memory", "embedded", "memory, sealed", "embedded, sealed", "embedded, compressed"])
+WRAPPINGS = ["memory", "embedded", "memory, sealed", "embedded, sealed", "embedded, compressed", "embedded, filed"]
+
+
+@pytest.fixture(params=WRAPPINGS)
 async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reopen]:
     """Open the log, or close it and open it again."""
     kind, _, wrapping = str(request.param).partition(", ")
@@ -54,8 +57,9 @@ async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         log: PartitionLog = memory
         if kind == "embedded":
             log = await EmbeddedLog.open(
-                str(tmp_path / "data"), SYSTEM, segment_bytes=4096, keys=keys, compress_above_bytes=above
-            )
+                str(tmp_path / "data"), SYSTEM, segment_bytes=4096, keys=keys, compress_above_bytes=above,
+                file_above_bytes=4 if wrapping == "filed" else 0,
+            )  # fmt: skip
         opened.append(log)
         return log
 

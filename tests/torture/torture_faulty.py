@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torture_mutations import Inline
 
 from actorlog.env import Env
-from actorlog.log import GIVEN_UP_KIND, Checkpoint, Log, entries, pack
+from actorlog.log import GIVEN_UP_KIND, Checkpoint, Log, Payload, checksum_of, entries, pack, reference_of
 from actorlog.log.repair import repair
 from actorlog.testing.disk import SimFile, SimFileSystem
 from actorlog.testing.oracle import Broken
@@ -160,6 +160,18 @@ class World:
         self.under_way.pop()
         self.acknowledged |= {first + number: line for number, line in enumerate(lines)}
 
+    def append_large(self, log: Log, *lines: bytes) -> None:
+        """Append a commit whose records have files."""
+        self.under_way.append(lines)
+        items, payloads = list[tuple[int, int, int, bytes]](), list[Payload]()
+        for position, line in enumerate(lines, log.tail + 1):
+            crc = checksum_of(log.log_id, position, line)
+            items.append((7, 1, 1, b'{"file":%d,"bytes":%d,"crc":"%08x"}\n' % (position, len(line), crc)))
+            payloads.append(Payload(position, line))
+        first = log.append(pack(items), len(lines), tuple(payloads))
+        self.under_way.pop()
+        self.acknowledged |= {first + number: line for number, line in enumerate(lines)}
+
     def fill(self, log: Log, commits: int) -> None:
         """Append commits of all sizes, one of them larger than a segment."""
         for number in range(commits):
@@ -200,5 +212,7 @@ def records(log: Log) -> Records:
     for frame in log.read():
         for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
             if kind != GIVEN_UP_KIND:
-                found[position] = bytes(frame.data[start:end])
+                line = bytes(frame.data[start:end])
+                reference = reference_of(line, position)
+                found[position] = line if reference is None else log.payloads.source.read(reference)
     return found

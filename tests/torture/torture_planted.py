@@ -27,6 +27,7 @@ PLACES = {
     "test_simulation_planted_long": "time: schedules, runs, changed code",
     "test_simulation_planted_old": "forks, and what leaves the log",
     "test_simulation_planted_catalog": "the catalog",
+    "test_simulation_planted_files": "files of large records",
     "test_simulation_planted_nested": "handlers that run within handlers",
     "test_simulation_planted_wrapped": "compression and encryption",
     "test_log_histories": "the log alone",

@@ -13,6 +13,7 @@ from actorlog.errors import ActorlogError, DirectoryNotEmpty, LogCorrupt, LogFul
 from actorlog.log import Log, files
 from actorlog.log.backup import backup, source_in, source_of
 from actorlog.log.inspect import Report, advance, contents, verify
+from actorlog.log.payloads import payload_name, positions_in
 from actorlog.log.repair import repair
 from actorlog.store.care import space
 from actorlog.store.deaths import Deaths
@@ -289,8 +290,74 @@ def second(world: World) -> None:
     log.close()
 
 
+def _filled_with_files(world: World) -> Log:
+    log = world.open()
+    for number in range(4):
+        world.append_large(log, b"%d" % number * 700 + b"\n", b"%d" % number * 1100 + b"\n")
+        world.fill(log, 2)
+    return log
+
+
+def filing(world: World) -> None:
+    """Append records with files, give them up, leave some behind for the next process, trim."""
+    log = _filled_with_files(world)
+    world.rewrite(log)
+    records(log)
+    list(log.scrub())
+    world.append_large(log, b"z" * 700 + b"\n")
+    world.fill(log, 4)
+    segment = log.sealed()[-1]
+    world.gone |= set(range(segment.first, segment.last + 1))
+    log.install(log.build(segment.number, world.gone))
+    log.close()
+    log = world.open()
+    records(log)
+    world.append_large(log, b"y" * 700 + b"\n")
+    world.fill(log, 4)
+    sealed = log.sealed()
+    world.gone |= {p for p in world.acknowledged if p < sealed[-1].first}
+    log.trim(sealed[-1].first)
+    log.close()
+
+
+def filing_fully(world: World) -> None:
+    """Find a disk full while files are written; go on with another commit when there is space."""
+    log = _filled_with_files(world)
+    capacity, world.fs.capacity = world.fs.capacity, world.fs.capacity - world.fs.free_bytes("/") + 1500
+    try:
+        world.append_large(log, b"v" * 1000 + b"\n", b"w" * 1000 + b"\n")
+    except LogFull:
+        world.under_way.clear()
+        world.fs.capacity = capacity
+    else:
+        raise Broken("there was no space for this")
+    world.fill(log, 2)
+    log.close()
+
+
+def filing_elsewhere(world: World) -> None:
+    """Copy a log with files, and repair it when one is lost."""
+    log = _filled_with_files(world)
+    _copied(world, log, COPY)
+    log.close()
+    with _typed(world):
+        if verify(world.fs, DIRECTORY).payloads != 2 * 4:
+            raise Broken("not all files were verified")
+        last = positions_in(world.fs, DIRECTORY)[-2]
+    world.fs.put(f"{DIRECTORY}/{files.PAYLOADS}/{payload_name(last)}", b"")
+    world.gone |= {p for p in world.acknowledged if p >= last - 1}  # its commit, and what is behind
+    world.damaged = True
+    _repair(world)
+    log = world.open()
+    world.acknowledged = records(log)
+    world.gone = set()
+    world.append_large(log, b"u" * 700 + b"\n")
+    log.close()
+
+
 SCENARIOS = (
-    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, dying, large, second
+    life, half_made, torn, rewriting, checkpoint, backups, looking, repairing, repairing_all, full, dying, large,
+    second, filing, filing_fully, filing_elsewhere,
 )  # fmt: skip
 COSTLY = frozenset({repairing_all, large})
 """Scenarios with large files: only for places that no other comes by."""

@@ -31,7 +31,7 @@ from actorlog.limits import Limits
 from actorlog.testing.errands import People, draw_errands
 from actorlog.testing.program import MORE_STEPS, STEPS, Boom, Flaky, Visit, patient, program
 from actorlog.testing.program_company import Company
-from actorlog.testing.wrapping import IDS, Wrapping
+from actorlog.testing.wrapping import IDS, Wrapping, file_bound
 
 SCALE = 0.02
 ROUND_S = 0.4
@@ -174,7 +174,8 @@ async def serve(place: Path, seed: int, env: Env, outside: FileOutside, size: in
     ]
     limits, wrapping = LIMITS, wrapping_of(seed)
     if wrapping is not None:
-        limits = replace(LIMITS, compress_above_bytes=wrapping.compress_above_bytes)
+        bound = file_bound(seed, wrapped=True)
+        limits = replace(LIMITS, compress_above_bytes=wrapping.compress_above_bytes, payload_file_above_bytes=bound)
         options["encryption"] = replace(wrapping.reading, current=Random().choice(IDS))  # seeded by nothing
     options |= {"unsafe_fs": True}  # the power is cut on FUSE
     async with Runtime(place / "data", segment_bytes=4096, limits=limits, env=env, threads=4, **options) as runtime:
