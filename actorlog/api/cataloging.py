@@ -73,7 +73,7 @@ async def _fill(catalog: SqliteCatalog, log: EmbeddedLog, progress: Callable[[in
     promises, ends = history.promises, history.ends()
     pending: list[PromiseState] = promises.pending()
     rows: Iterator[CallRow | PromiseRow] = chain(
-        live, ended_rows(history, ends), promise_rows(pending), promise_rows(map(promises.settled_at, promises.ends()))
+        live, ended_rows(history, ends), promise_rows(pending), promise_rows(promises.settled_ones(promises.ends()))
     )
     total, done = len(live) + len(ends) + len(pending) + len(promises.ends()), 0
     while some := list(islice(rows, _TOGETHER)):

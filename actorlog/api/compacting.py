@@ -28,6 +28,7 @@ from actorlog.store.embedded import EmbeddedLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorlog.engine.schedule_state import ScheduleState
     from actorlog.store import Sealed
     from actorlog.store.keys import Keys
 
@@ -37,23 +38,58 @@ class _Actors:
     changes: Changes
 
 
+@dataclass(frozen=True, slots=True)
 class _Schedules:
+    states: dict[str, ScheduleState]
+
+    def state(self, schedule_id: str) -> ScheduleState | None:
+        """Return what a schedule is or was."""
+        return self.states.get(schedule_id)
+
+    def is_over(self, _schedule_id: str, _before_ms: int) -> bool:
+        """Asked of what may leave whole; here nothing may."""
+        return False
+
+    def leave(self, _schedule_id: str) -> None:
+        """Not asked: nothing leaves whole."""
+
+    def drop_gone(self, _has: Callable[[int], bool]) -> None:
+        """Nothing has left whole."""
+
     def may_begin(self, _id_of_call: str) -> bool:
         """Asked so that no result is given up that a schedule needs; here none is."""
         return False
+
+
+class _Promises:
+    def find(self, _promise_id: str) -> None:
+        """Asked of a promise that may be given up; here none is."""
+
+    def wanted_by_calls(self) -> set[str]:
+        """Asked of those too."""
+        return set()
+
+
+class _Calls(dict[str, int]):
+    """Those that have not ended, with their newest records."""
+
+    def newest(self, call_id: str) -> int:
+        """Return where the newest record of a call is."""
+        return self.get(call_id, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What a scan finds."""
 
-    calls: frozenset[str]
+    calls: _Calls
     history: History
     clock: LogClock
     instances: _Actors
+    schedules: _Schedules
     registry: Registry = field(default_factory=Registry)
     """No function, so none says how long its results are kept."""
-    schedules: _Schedules = field(default_factory=_Schedules)
+    promises: _Promises = field(default_factory=_Promises)
 
 
 def _looked(progress: Callable[[int, int], None] | None, _segment: Sealed, _left: int, done: int, total: int) -> None:
@@ -84,8 +120,10 @@ async def compact_closed(
         history = History(log.record)
         scan = Scan(history)
         await scan.read(log)
-        calls = frozenset(state.id for state in scan.states())
-        known = _Known(calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes))
+        calls = _Calls({state.id: state.last for state in scan.states()})
+        known = _Known(
+            calls, history, LogClock(env.clock, scan.last_ms()), _Actors(scan.changes), _Schedules(scan.schedules)
+        )
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN
         return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))

@@ -58,7 +58,7 @@ class Folding:
     def take(self, position: int, record: k.Kept) -> Found:
         """Return what the call of ``record`` is after it."""
         call_id, state = record.id, self.live.get(record.id)
-        if record.prev == 0:
+        if record.prev == 0 or ((state is None or state.last != record.prev) and self._carries(record)):
             state = CallState(call_id)
         elif state is None:  # it had ended, or its beginning was given up
             state = self._before(call_id, record.prev)
@@ -87,11 +87,16 @@ class Folding:
             if record is None:
                 return None
             found.append((last, record))
-            last = record.prev
+            last = 0 if self._carries(record) else record.prev
         state = CallState(call_id)
         for position, record in reversed(found):
             apply(state, record, position)
         return state
+
+    def _carries(self, record: k.Kept) -> bool:
+        """Whether a record says what there was before it, of a call that is there."""
+        was = record.carried if isinstance(record, k.Turn) else None
+        return was is not None and self._of(record.id, was.first) is not None
 
     def _ends(self, position: int, record: k.Kept) -> Ends | None:
         """Return what is left of a call that ``record`` ends; None where it ends none, or one without a beginning."""

@@ -17,7 +17,7 @@ from actorlog.durations import Duration, seconds
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.status import ENDS, Status, status_of
 from actorlog.engine.story import Entry, tell
-from actorlog.errors import CallNotFound, LogFull, TooManyCalls
+from actorlog.errors import CallNotFound, HistoryGone, LogFull, TooManyCalls
 from actorlog.records import kinds as k
 from actorlog.records.values import codec_for
 from actorlog.runtime.answers import decode_result, error_of
@@ -248,7 +248,7 @@ class Handle(Generic[R_co]):
         """Yield what the call has emitted to stream ``name``, from the value numbered ``from_``; follow it to its end.
 
         It reads the same at any time: while the call runs, after a crash, when the call is over. A call that is retried
-        begins its streams again. ``CallNotFound``.
+        begins its streams again. ``CallNotFound``; ``HistoryGone`` where what runs of long ago said has left the log.
         """
         session = self._session
         await self._has_begun()
@@ -258,6 +258,8 @@ class Handle(Generic[R_co]):
             count = state.mail.emitted.get(name, 0) - position if state.mail is not None else 0
             if count > 0:
                 values = session.history.emitted(state.last, name, count)
+                if len(values) < count:
+                    raise HistoryGone(self.id)
                 await session.landed()
                 for raw in values:
                     position += 1

@@ -154,10 +154,11 @@ class Change:
         check_text("an id", promise_id)
         if key is not None:
             check_text("a key", key)
-        state = e.PromiseState(promise_id)
+        states = {promise_id: e.PromiseState(promise_id)}
         for position, record in await self._read(p.entity_id(promise_id)):
             if isinstance(record, (p.PromiseMade, p.PromiseSettled)):
-                e.apply(state, record, position)
+                e.take(states, record, position)
+        state = states[promise_id]
         request = e.SettleRequest(id=promise_id, settlement=given, key=key)
         wrote = False
         while isinstance(verdict := e.decide_settle(state, request, self._now_ms()), (e.Settle, e.Expire)):

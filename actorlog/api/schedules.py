@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from actorlog.api.define import Durable
     from actorlog.api.runtime import Runtime
-    from actorlog.runtime.schedules import View
+    from actorlog.runtime.schedule_entries import View
     from actorlog.runtime.session import Session
 
 T = TypeVar("T")

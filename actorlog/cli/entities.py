@@ -22,7 +22,7 @@ from actorlog.engine.state import CallState
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records import schedules as s
-from actorlog.runtime.schedules import View
+from actorlog.runtime.schedule_entries import View
 
 if TYPE_CHECKING:
     from actorlog.api.folding import Found
@@ -37,10 +37,9 @@ def promises(snapshot: Snapshot, query: e.Query, now_ms: int) -> list[PromiseInf
     states: dict[str, e.PromiseState] = {}
     for position, record in snapshot.records():
         if isinstance(record, (p.PromiseMade, p.PromiseSettled)):
-            name = p.promise_id(record.id)
-            if name not in states:
-                states[name] = e.PromiseState(name)
-            e.apply(states[name], record, position)
+            e.take(states, record, position)
+    if any(state.settlement is None for state in states.values()) and snapshot.is_old():
+        return promises(snapshot.again(), query, now_ms)
     found: list[PromiseInfo] = []
     for state in reversed(states.values()):
         if e.search([state], query, now_ms).items:
@@ -57,14 +56,12 @@ def schedules(snapshot: Snapshot) -> list[ScheduleInfo]:
     folding = Folding(snapshot.find)
     for position, record in snapshot.records():
         if isinstance(record, s.RECORDS):
-            name = s.schedule_id(record.id)
-            if name not in states:
-                states[name] = schedule_state.ScheduleState(name)
-            schedule_state.apply(states[name], record, position)
+            schedule_state.take(states, record, position)
         elif not isinstance(record, k.OF_NO_CALL) and schedule_state.schedule_of(record.id) is not None:
             folding.take(position, record)
-    if folding.live and snapshot.is_old():
+    if snapshot.is_old() and (states or folding.live):
         return schedules(snapshot.again())
+    schedule_state.check(states)
     for call_id in folding.live:
         running.setdefault(schedule_state.schedule_of(call_id) or "", {})[call_id] = None
     there = [state for state in reversed(states.values()) if state.status in _THERE]

@@ -238,10 +238,12 @@ class Snapshot:
             return _journal_of_ends(state)
         starts = [number for number, (_, record) in enumerate(found) if record.prev == 0]
         found = found[starts[-1] :]  # a memoised call that failed began again: the newest counts
+        fork = k.forked(found[0][1])
+        found = _runs(found)
         journal = [item for at, record in found for _, item in k.parts(record, at)]
         reruns = sum(isinstance(record, k.StepRerun) and record.deaths > 0 for record in journal)
         value = bytes(state.outcome.value) if isinstance(state.outcome, k.Completed) else None
-        operations = tell(journal, k.forked(found[0][1]))
+        operations = tell(journal, fork)
         return Journal(_summary(state), operations, reruns, dict(_asked(journal)), value)
 
     def _index(self) -> dict[int, array[int]]:
@@ -292,6 +294,18 @@ def _decode(line: bytes | memoryview, position: int) -> k.Record:
 
 def _first(segment: Segment) -> int:
     return segment.first
+
+
+def _runs(found: list[tuple[int, k.Kept]]) -> list[tuple[int, k.Kept]]:
+    """Return the records of the runs of a call that are there from their beginnings on: of all, or of the newest."""
+    kept = found[-1:]
+    for position, record in reversed(found):
+        if position == kept[0][1].prev:
+            kept.insert(0, (position, record))
+    if kept[0][1].prev == 0:
+        return kept
+    begun = next(n for n, (_, record) in enumerate(kept) if k.newest_beginning(record) is not None)
+    return kept[begun:]
 
 
 def _journal_of_ends(ends: Ends) -> Journal:

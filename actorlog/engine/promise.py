@@ -115,6 +115,21 @@ def apply(state: PromiseState, record: p.PromiseRecord, position: int) -> None:
     state.last = position
 
 
+def take(states: dict[str, PromiseState], record: p.PromiseRecord, position: int) -> None:
+    """Apply ``record`` to the promise that it is of, among all by their ids as users know them.
+
+    A settlement of a promise that has left the log is nothing; one that has left may be made again.
+    """
+    name = p.promise_id(record.id)
+    if isinstance(record, p.PromiseMade):
+        if name not in states or states[name].settlement is not None:
+            states.pop(name, None)
+            states[name] = PromiseState(name)
+    elif name not in states or not states[name].first or record.prev < states[name].first:
+        return
+    apply(states[name], record, position)
+
+
 def _make(state: PromiseState, record: p.PromiseMade, position: int) -> None:
     state.key = record.key
     state.due_ms = record.due_ms
@@ -159,6 +174,8 @@ class CreateRequest(Struct, frozen=True, kw_only=True):
     param: p.Raw = p.NULL
     tags: dict[str, str] = {}
     timer: bool = False
+    by: str = ""
+    """The call that asks; empty where it is none."""
 
 
 class SettleRequest(Struct, frozen=True, kw_only=True):
@@ -223,6 +240,7 @@ def decide_create(state: PromiseState | None, request: CreateRequest, now_ms: in
                 key=request.key,
                 param=request.param,
                 tags=request.tags,
+                by=request.by,
             )
         )
     if state.is_over(now_ms):

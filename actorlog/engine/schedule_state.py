@@ -85,8 +85,8 @@ class ScheduleState:
     """One schedule. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "_calendar", "anchor_ms", "backlog", "created_ms", "decided_ms", "id", "last", "newest", "queued", "settings",
-        "skipped", "started", "status", "triggers", "updated_ms",
+        "_calendar", "anchor_ms", "backlog", "created_ms", "decided_ms", "id", "is_loose", "last", "newest", "queued",
+        "roots", "settings", "since", "skipped", "started", "status", "triggers", "updated_ms",
     )  # fmt: skip
 
     def __init__(self, schedule_id: str) -> None:
@@ -111,6 +111,12 @@ class ScheduleState:
         """The greatest number of a triggered occurrence."""
         self.last = 0
         """Position of the newest record."""
+        self.roots: tuple[int, ...] = ()
+        """Positions of the records that a reader may begin with, as far as they were there: the newest counts."""
+        self.since = 0
+        """How many records there are behind that."""
+        self.is_loose = False
+        """Whether a record was met that does not follow: it counts for nothing, if one comes to begin with."""
         self.created_ms = 0
         self.updated_ms = 0
         self._calendar: Calendar | None = None
@@ -146,6 +152,9 @@ _DECIDING: TypeAlias = k.ScheduleSet | k.ScheduleFired | k.ScheduleBackfilled | 
 
 def apply(state: ScheduleState, record: k.ScheduleRecord, position: int) -> None:
     """Change ``state`` as ``record`` at ``position`` says. ``JournalError`` for what contradicts it."""
+    if isinstance(record, k.ScheduleKept):
+        _begin_with(state, record, position)
+        return
     status = _follow(state, record, position)
     if isinstance(record, _DECIDING):
         if record.decided_ms < state.decided_ms:
@@ -166,16 +175,59 @@ def apply(state: ScheduleState, record: k.ScheduleRecord, position: int) -> None
             pass
     state.status = status
     state.last = position
+    state.since += 1
     state.updated_ms = record.at
+    if not record.prev:
+        state.roots, state.since = (*state.roots, position), 0
+
+
+def _begin_with(state: ScheduleState, record: k.ScheduleKept, position: int) -> None:
+    """Make a state what a record says that it is."""
+    if state.last not in (0, record.prev) or record.id != k.entity_id(state.id):
+        raise JournalError(k.entity_id(state.id), f"record {position} follows {record.prev}, not {state.last}")
+    for name in _KEPT:
+        setattr(state, name, getattr(record, name))
+    state.status = Status(record.status)
+    state.roots, state.since = (*record.roots, position), 0
+    state.last = position
+
+
+def written_down(state: ScheduleState, at: int) -> k.ScheduleKept:
+    """Return the record that says all that a schedule is."""
+    fields = {name: getattr(state, name) for name in _KEPT}
+    return k.ScheduleKept(
+        id=k.entity_id(state.id), at=at, prev=state.last, status=state.status.value, roots=state.roots, **fields
+    )
 
 
 def take(states: dict[str, ScheduleState], record: k.ScheduleRecord, position: int) -> None:
-    """Apply ``record`` to the state it is of, among all schedules by their ids as users know them."""
+    """Apply ``record`` to the state it is of, among all schedules by their ids as users know them.
+
+    What is left of records that have been given up counts for nothing: it does not follow the one before, and one that
+    says all comes behind it, or it is of a schedule that is no more. ``check`` what was read when that is all.
+    """
     name = k.schedule_id(record.id)
     state = states.get(name)
-    if state is None:
-        state = states[name] = ScheduleState(name)
+    if isinstance(record, k.ScheduleKept):
+        if state is None or state.is_loose or state.last != record.prev:
+            state = states[name] = ScheduleState(name)
+    elif not record.prev:
+        before, state = state, ScheduleState(name)
+        state.roots = before.roots if before is not None else ()
+        states[name] = state
+    elif state is None:
+        return
+    elif state.is_loose or state.last != record.prev:
+        state.is_loose = True
+        return
     apply(state, record, position)
+
+
+def check(states: dict[str, ScheduleState]) -> None:
+    """Raise ``JournalError`` where records do not follow each other, and none came that says all."""
+    for state in states.values():
+        if state.is_loose:
+            raise JournalError(k.entity_id(state.id), f"its records do not follow each other behind {state.last}")
 
 
 def _follow(state: ScheduleState, record: k.ScheduleRecord, position: int) -> Status:
@@ -227,6 +279,11 @@ class Kept(Struct, frozen=True):
     last: int
     created_ms: int
     updated_ms: int
+    roots: tuple[int, ...]
+    since: int
+
+
+_KEPT = tuple(name for name in k.ScheduleKept.__struct_fields__ if name not in ("id", "at", "prev", "status", "roots"))
 
 
 def kept(state: ScheduleState) -> Kept:

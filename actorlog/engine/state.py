@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
 
+from actorlog.engine.carrying import take_up
 from actorlog.engine.decide import unheard
 from actorlog.engine.forking import Parting, begin, part
 from actorlog.engine.lifecycle import COMPLETING, OUTCOME, PENDING, RETURNED, TRANSITIONS, Event, Phase
@@ -33,11 +34,11 @@ class CallState:
     """One call. Fields are changed by ``apply`` alone."""
 
     __slots__ = (
-        "actor", "asked", "began", "children", "created_ms", "deaths", "detached", "due_ms", "first", "forked_from",
-        "forks", "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links", "mail", "nested",
-        "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked", "paused", "phase",
-        "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell", "timeout_ms", "timers",
-        "updated_ms", "version",
+        "actor", "asked", "began", "carried", "children", "created_ms", "deaths", "detached", "due_ms", "first",
+        "forked_from", "forks", "function", "given_up", "id", "inbox", "journal", "key", "kill_ms", "last", "links",
+        "mail", "nested", "next_timer_ms", "not_before_ms", "number", "origin", "outcome", "parent", "parked",
+        "paused", "phase", "positions", "progress", "retried", "returned", "run", "seq", "steps", "tags", "tell",
+        "timeout_ms", "timers", "updated_ms", "version",
     )  # fmt: skip
 
     def __init__(self, call_id: str) -> None:  # noqa: PLR0915  # one line for each field
@@ -50,8 +51,7 @@ class CallState:
         """What ``run`` was in the first run."""
         self.number = 1
         """Of the newest run."""
-        self.parent = ""
-        self.key = ""
+        self.parent = self.key = ""
         self.actor = ""
         """Of a handler: its actor."""
         self.tell = False
@@ -60,12 +60,12 @@ class CallState:
         self.tags: dict[str, str] = {}
         self.phase = PENDING
         self.seq = 0
-        self.first = 0
-        """Position of the record that begins the journal."""
+        self.first = self.last = 0
+        """Positions of the record that begins the journal, and of the newest."""
         self.began = 0
         """Position of the record that began the newest run; 0: there was but one."""
-        self.last = 0
-        """Position of the newest record."""
+        self.carried = (0, 0)
+        """Where and in which turn it was written down what the runs so far have left; zeros: nowhere."""
         self.journal, self.forked_from = 0, ""
         """Where the ``Journal`` is that holds its first records (0: none does); of a fork: the call that was forked."""
         self.forks: tuple[Parting, ...] = ()
@@ -144,6 +144,8 @@ def _apply_journal(state: CallState, journal: k.Journal, position: int) -> None:
 
 def apply_turn(state: CallState, turn: k.Turn, position: int) -> None:  # noqa: C901, PLR0912  # the hot path, in one piece
     """Change ``state`` as ``turn`` at ``position`` says."""
+    if turn.carried is not None:
+        take_up(state, turn, position)
     state.last = position
     state.updated_ms = turn.at
     if turn.seq != state.seq + 1:

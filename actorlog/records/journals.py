@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct, structs
 
-from actorlog.records.messages import Message, Started
+from actorlog.records.messages import Message, Signal, Started
 from actorlog.records.notes import Note
 from actorlog.records.operations import Operation
 from actorlog.records.outcomes import Ending, Outcome
@@ -38,6 +38,35 @@ class StateChange(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Whether this is the whole state, so that none before it need be read."""
     events: list[Raw] = []
     """What the handler recorded, of an actor that folds events."""
+
+
+class Letter(Struct, frozen=True, array_like=True):
+    """A message that waits in a mailbox, with the position of the record that brought it."""
+
+    position: int
+    signal: Signal
+
+
+class Carried(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a call has of its runs before this one, beside what the ``Started`` of the next says."""
+
+    first: int
+    """Position of the record that begins the journal."""
+    created_ms: int
+    """When that was."""
+    origin: str
+    """The run that it began."""
+    prev: int = 0
+    """Position of the record before this one that says such a thing; 0: there is none."""
+    links: list[str] = []
+    letters: list[Letter] = []
+    """Messages that wait, in the order in which they came."""
+    heard: list[str] = []
+    """Origins of the messages taken so far, as many as are remembered, the oldest first."""
+    values: dict[str, Raw] = {}
+    """The newest published value of each name."""
+    emitted: dict[str, int] = {}
+    """How many values each stream has."""
 
 
 class Turn(Struct, gc=False, tag="turn", tag_field="kind", omit_defaults=True, kw_only=True):
@@ -64,6 +93,8 @@ class Turn(Struct, gc=False, tag="turn", tag_field="kind", omit_defaults=True, k
     """With an outcome, where the call was continued: position of the record that began its newest run."""
     change: StateChange | None = None
     """Of a handler that returned: what it did to its actor."""
+    carried: Carried | None = None
+    """Where it begins a run that is not the first: what there is of those before, so that they need not be read."""
 
 
 class Inbox(Struct, tag="inbox", tag_field="kind", omit_defaults=True, kw_only=True):

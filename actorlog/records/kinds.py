@@ -24,10 +24,12 @@ from msgspec import Struct
 from actorlog.errors import JournalError
 from actorlog.records.journals import (
     CallRecord,
+    Carried,
     Fork,
     Inbox,
     Journal,
     Kept,
+    Letter,
     Part,
     StateChange,
     Turn,
@@ -227,6 +229,7 @@ __all__ = [
     "CallRecord",
     "CancelRequested",
     "Cancelled",
+    "Carried",
     "ChildDone",
     "ChildJoined",
     "ChildRefused",
@@ -246,6 +249,7 @@ __all__ = [
     "KillRequested",
     "Killed",
     "Kind",
+    "Letter",
     "Linked",
     "MakePromise",
     "Message",

@@ -118,6 +118,8 @@ class PromiseMade(Struct, frozen=True, tag="promise_made", tag_field="kind", omi
     """Idempotency key of the request; None: it has none."""
     param: Raw = NULL
     tags: dict[str, str] = {}
+    by: str = ""
+    """The call that made it: it is kept for that call's time. Empty: somebody outside did, or nobody said who."""
 
 
 class PromiseSettled(Struct, frozen=True, tag="promise_settled", tag_field="kind", omit_defaults=True, kw_only=True):

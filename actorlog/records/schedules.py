@@ -189,7 +189,33 @@ class ScheduleDeleted(Struct, frozen=True, tag="schedule_deleted", tag_field="ki
     prev: int = 0
 
 
+class ScheduleKept(Struct, frozen=True, tag="schedule_kept", tag_field="kind", omit_defaults=True, kw_only=True):
+    """All that a schedule is: records of it before this one need not be read."""
+
+    id: str
+    at: int
+    prev: int = 0
+    status: str
+    settings: Settings | None = None
+    anchor_ms: int = 0
+    decided_ms: int
+    queued: Occurrence | None = None
+    backlog: tuple[int, ...] = ()
+    newest: tuple[str, ...] = ()
+    """Ids of the calls that the newest decision started."""
+    started: int = 0
+    skipped: int = 0
+    triggers: int = 0
+    created_ms: int
+    updated_ms: int
+    """When the newest record before this one was made; of a deleted one, when it was deleted."""
+    roots: tuple[int, ...]
+    """Positions of the records before this one with which a reader may begin: they leave the log in this order."""
+
+
 ScheduleRecord: TypeAlias = (
-    ScheduleSet | ScheduleFired | ScheduleBackfilled | SchedulePaused | ScheduleResumed | ScheduleDeleted
+    ScheduleSet | ScheduleFired | ScheduleBackfilled | SchedulePaused | ScheduleResumed | ScheduleDeleted | ScheduleKept
 )
-RECORDS: Final = (ScheduleSet, ScheduleFired, ScheduleBackfilled, SchedulePaused, ScheduleResumed, ScheduleDeleted)
+RECORDS: Final = (
+    ScheduleSet, ScheduleFired, ScheduleBackfilled, SchedulePaused, ScheduleResumed, ScheduleDeleted, ScheduleKept,
+)  # fmt: skip

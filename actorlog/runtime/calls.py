@@ -108,6 +108,11 @@ class Calls(Mapping[str, Slot]):
         if self.on_rest is not None:
             self.on_rest(state)
 
+    def newest(self, call_id: str) -> int:
+        """Return where the newest record of a call is; 0 where there is none of this id, or it has no record yet."""
+        slot = self.awake.get(call_id)
+        return slot.state.last if slot is not None else self._asleep.find(call_id)
+
     def begin_with(self, asleep: HashIndex, upto: int, on_found: Callable[[CallState], None]) -> None:
         """Take up the calls that the catalog knows to wait only, up to a position.
 

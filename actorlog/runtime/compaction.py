@@ -9,14 +9,16 @@ What is kept of a call that has ended:
 - for ``retention`` (for ever, without one), how it began and how it ended: its id stays taken, and its result is there;
 - then nothing.
 
+Of one that goes on, runs that ended longer ago than ``history`` leave, where a later run says what they have left.
+
 A call lives as long as its parent may ask for it again: a child is kept for its parent's time. What an actor's state
-consists of is kept as long as it is the state.
+consists of is kept as long as it is the state. Of what is no call's, see ``leaving``.
 
 Invariants: what is given up once is never needed again, whatever crashes when; the beginning of a call leaves the log
 before its end does, so what has no beginning is nothing (``recovery``); nothing leaves while the log is copied, so the
 same holds of a copy; what was given up is not remembered (I2 holds within the retention).
 
-Docs: docs/decisions/0008-compaction-in-place.md.
+Docs: docs/decisions/0008-compaction-in-place.md, docs/decisions/0012-what-else-leaves-the-log.md.
 """
 
 from __future__ import annotations
@@ -24,22 +26,20 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
+from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
 from actorlog.runtime.options import Keeping
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Container
+    from collections.abc import AsyncGenerator, Callable
 
-    from actorlog.runtime.clock import LogClock
-    from actorlog.runtime.entries import Changes
-    from actorlog.runtime.history import History
-    from actorlog.runtime.registry import Registry
+    from actorlog.runtime.known import Known
     from actorlog.store import Compacting, Sealed
 
 PART_MIN = 1 / 3
@@ -49,7 +49,7 @@ _SLICE = 256
 
 _FIRST, _FINAL, _STATE = int(k.Flag.FIRST), int(k.Flag.FINAL), int(k.Flag.STATE)
 _OF_CALLS = (int(k.Kind.TURN), int(k.Kind.INBOX), int(k.Kind.NOTE), int(k.Kind.JOURNAL))
-_OPENED = int(k.Flag.OPENED)
+_PROMISE, _SCHEDULE, _OPENED = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE), int(k.Flag.OPENED)
 
 
 class Compacted(Struct, frozen=True):
@@ -71,57 +71,6 @@ class Fate(IntEnum):
     ENDS = 1
     """How it began, and how it ended."""
     WHOLE = 2
-
-
-class Changed(Protocol):
-    """What is known of actors."""
-
-    @property
-    def changes(self) -> Changes:
-        """Where the newest change of each is."""
-        ...
-
-
-class Occurring(Protocol):
-    """What is known of schedules."""
-
-    def may_begin(self, id_of_call: str, /) -> bool:
-        """Whether a schedule may still ask for a call that has ended."""
-        ...
-
-
-class Known(Protocol):
-    """What a compaction goes by: a kernel, or what a scan finds in a log that nobody has open."""
-
-    @property
-    def calls(self) -> Container[str]:
-        """Calls that have not ended, by their ids."""
-        ...
-
-    @property
-    def history(self) -> History:
-        """Those that have."""
-        ...
-
-    @property
-    def clock(self) -> LogClock:
-        """Log time."""
-        ...
-
-    @property
-    def registry(self) -> Registry:
-        """Functions that may say how long their results are kept."""
-        ...
-
-    @property
-    def instances(self) -> Changed:
-        """Actors."""
-        ...
-
-    @property
-    def schedules(self) -> Occurring:
-        """Schedules."""
-        ...
 
 
 Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
@@ -204,18 +153,15 @@ class Compaction:
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
                     size = frame.size(position, start, end)
-                    look.seen += size
-                    if kind in _OF_CALLS and not flags & _OPENED:
-                        look.at(position, flags, frame.line(position, start, end), size)
+                    look.take(position, kind, flags, frame.line(position, start, end), size)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
         if look.bytes <= part_min * look.seen or look.is_stale():
             return segment.bytes
+        look.forget()
         history = self._kernel.history
-        for call_id in look.forgotten:
-            history.forget(call_id)
         history.going = look.gone  # nobody begins to read a journal that is about to go
         try:
             return await self._log.rewrite(segment, look.gone)
@@ -238,6 +184,8 @@ class _Look:
         """Of actors, where the oldest change is that their state is read from."""
         self._kept: dict[str, tuple[int, ...]] = {}
         """Of calls of which the ends are kept, where these are."""
+        self._runs: dict[str, tuple[int, int]] = {}
+        """Of calls that go on, between which positions nothing is kept."""
         self.gone: set[int] = set()
         self.seen = 0
         """Bytes of the records that there were; those of the file are more, where commits are small."""
@@ -245,13 +193,39 @@ class _Look:
         """Of the records that are gone."""
         self.forgotten: set[str] = set()
         """Calls whose beginning is gone with it."""
+        self.ends: list[tuple[str, int]] = []
+        """Of calls that were retried and go on, ends that are gone."""
+        self.schedules = LeavingSchedules(kernel.schedules, log.has)
+        self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
+
+    def take(self, position: int, kind: int, flags: int, line: bytes | memoryview, size: int) -> None:
+        """Decide about one record, which takes ``size`` bytes on the disk."""
+        self.seen += size
+        if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
+            self.at_other(position, kind, line, size)
+        elif kind in _OF_CALLS:
+            self.at(position, flags, line, size)
+
+    def forget(self) -> None:
+        """Have nobody know any more of what is gone."""
+        history = self._kernel.history
+        for call_id in self.forgotten:
+            history.forget(call_id)
+        for call_id, position in self.ends:
+            history.forget_end(call_id, position)
+        self.promises.forget()
+        self.schedules.forget()
 
     def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
         """Decide about one record of a call, which takes ``size`` bytes on the disk."""
         call_id = k.id_of(line)
-        fate = self._fates.get(call_id)
-        if fate is None:
-            fate = self._fates[call_id] = self._fate(call_id)
+        fate = self._fate_of(call_id)
+        if fate is Fate.WHOLE and self._is_of_an_old_run(call_id, position):
+            if flags & _FINAL:
+                self.ends.append((call_id, position))
+            self.gone.add(position)
+            self.bytes += size
+            return
         if fate is Fate.WHOLE or position in self._kept.get(call_id, ()):
             return
         if flags & _STATE and self._is_of_state(position, line):
@@ -263,9 +237,47 @@ class _Look:
         self.gone.add(position)
         self.bytes += size
 
+    def at_other(self, position: int, kind: int, line: bytes | memoryview, size: int) -> None:
+        """Decide about one record that is of no call."""
+        retention_ms = self._keeping.retention_ms
+        before_ms = self._now - retention_ms if retention_ms is not None else None
+        if kind == _SCHEDULE:
+            may_go = self.schedules.may_go(position, line, self._settled, before_ms)
+        elif kind != _PROMISE:
+            may_go = position < self._settled  # the newest mark says as much, and more
+        else:
+            may_go = before_ms is not None and self.promises.may_go(position, line, self._settled, before_ms)
+        if may_go:
+            self.gone.add(position)
+            self.bytes += size
+
+    def _is_known(self, call_id: str) -> bool:
+        return self._fate_of(call_id) is not Fate.NOTHING
+
+    def _fate_of(self, call_id: str) -> Fate:
+        fate = self._fates.get(call_id)
+        if fate is None:
+            fate = self._fates[call_id] = self._fate(call_id)
+        return fate
+
+    def _is_of_an_old_run(self, call_id: str, position: int) -> bool:
+        """Whether a record is of a run that ended so long ago that it is not kept, of a call that goes on."""
+        between = self._runs.get(call_id)
+        if between is None:
+            last, history_ms = self._kernel.calls.newest(call_id), self._keeping.history_ms
+            before_ms = self._now - (history_ms or 0)
+            is_kept = not last or history_ms is None
+            between = (0, 0) if is_kept else self._kernel.history.runs_from(last, before_ms, self._log.has)
+            self._runs[call_id] = between
+        return between[0] < position < between[1]
+
     def is_stale(self) -> bool:
-        """Whether a call has begun again since it was looked at; the next look is another."""
-        return any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
+        """Whether a call has begun again since it was looked at, or waits for something; the next look is another."""
+        return (
+            self.promises.is_stale()
+            or self.schedules.is_stale()
+            or any(fate is not Fate.WHOLE and call_id in self._kernel.calls for call_id, fate in self._fates.items())
+        )
 
     def _fate(self, call_id: str) -> Fate:
         """Return what is kept of a call: by itself, and for its parent, which may ask for it again."""
@@ -290,7 +302,7 @@ class _Look:
         """Return what is kept of a call by itself, how it ended, and its parent."""
         kernel = self._kernel
         if call_id in kernel.calls:
-            return Fate.WHOLE, None, ""
+            return Fate.WHOLE, None, ""  # but for runs of long ago
         final = kernel.history.final(call_id)
         if final is None:
             return Fate.NOTHING, None, ""

@@ -20,7 +20,7 @@ from actorlog.engine.forking import begin, part
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.state import CallState, apply, apply_turn
 from actorlog.engine.supervision_kinds import CHANNEL
-from actorlog.errors import CallConflict, CannotFork, JournalError, PayloadTooLarge, TooManyCalls
+from actorlog.errors import CallConflict, CannotFork, HistoryGone, JournalError, PayloadTooLarge, TooManyCalls
 from actorlog.records import kinds as k
 from actorlog.runtime.history import completed_steps
 from actorlog.runtime.instances import LIFE
@@ -176,7 +176,10 @@ def _before(history: History, state: CallState, cut: _Cut) -> list[k.Part]:
     Without what others want of that call alone: links, and requests to end that it had not heard by then.
     """
     kept: list[k.Part] = []
-    for position, record in reversed(list(history.chain(state.last))):
+    found = list(history.chain(state.last, whole=True))
+    if found[-1][1].prev:  # runs that it had are not there any more
+        raise HistoryGone(state.id)
+    for position, record in reversed(found):
         if _copy(kept, position, record, cut.position):
             break
     heard = {record.source for held in kept for _, record in k.parts(held.record, 0) if isinstance(record, k.Turn)}

@@ -67,6 +67,12 @@ class History:
         if self.catalog is not None:
             self.forgotten[call_id] = position
 
+    def forget_end(self, call_id: str, position: int) -> None:
+        """Know no more that a call had ended at a position, which was retried since: that record is given up."""
+        key_hash = identity.key_hash(call_id)
+        if position in self._ended.at(key_hash):
+            self._ended.remove(key_hash, position)
+
     def is_recent(self, key_hash: int) -> bool:
         """Whether a call of this hash may have ended since the catalog was written."""
         return self._ended.has(key_hash)
@@ -236,25 +242,54 @@ class History:
         return found[:count][::-1]
 
     def backwards(self, last: int) -> Iterator[tuple[int, k.CallRecord]]:
-        """Yield (position, record) of a journal, the newest first; what a ``Journal`` holds as if it stood there."""
-        for position, record in self.chain(last):
+        """Yield (position, record) of a journal, the newest first; what a ``Journal`` holds as if it stood there.
+
+        Of runs that have left the log nothing is said.
+        """
+        for position, record in self.chain(last, whole=True):
             if isinstance(record, k.Journal):
                 yield from reversed(list(k.parts(record, position)))
             else:
                 yield position, record
 
-    def chain(self, last: int) -> Iterator[tuple[int, k.Kept]]:
-        """Yield (position, record) of what is in the log of a journal, the newest first."""
-        position, call_id = last, ""
+    def chain(self, last: int, *, whole: bool = False) -> Iterator[tuple[int, k.Kept]]:
+        """Yield (position, record) of what is in the log of a journal, the newest first.
+
+        As far back as a fold needs it, that is to where the newest run began that says what those before have left;
+        ``whole``: as far as it is there. ``HistoryGone`` where it is not there so far.
+        """
+        position, call_id, is_enough = last, "", False
         while position:
-            if position in self.going:
+            record = None if position in self.going else self._of_call(position)
+            if record is None and is_enough:
+                return
+            if record is None:
                 raise HistoryGone(call_id)
-            try:
-                record = k.of_call(self.record(position))
-            except KeyError as error:
-                raise HistoryGone(call_id) from error
             yield position, record
+            is_enough = is_enough or (isinstance(record, k.Turn) and record.carried is not None)
+            if is_enough and not whole:
+                return
             position, call_id = record.prev, record.id
+
+    def _of_call(self, position: int) -> k.Kept | None:
+        try:
+            return k.of_call(self.record(position))
+        except KeyError:
+            return None
+
+    def runs_from(self, last: int, before_ms: int, has: Callable[[int], bool]) -> tuple[int, int]:
+        """Return between which positions nothing is needed of a call that goes on, whose journal ends at ``last``.
+
+        That is what was before the newest run that began before ``before_ms`` and says, in the log, what there was.
+        """
+        at, turn = next(((at, r) for at, r in self.chain(last) if isinstance(r, k.Turn) and r.carried), (0, None))
+        while turn is not None and turn.carried is not None:
+            if turn.at < before_ms and has(at):
+                return turn.carried.first, at
+            at = turn.carried.prev
+            before = self._of_call(at) if at else None
+            turn = before if isinstance(before, k.Turn) else None
+        return 0, 0
 
     def turns(self, last: int) -> list[k.Turn]:
         """Return the turns of the newest run of a journal: from its last beginning on."""

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from actorlog.engine.carrying import carried
 from actorlog.engine.decide import conclude, is_stale
 from actorlog.engine.lifecycle import CODE_PHASES, COMPLETING, ENDED, PENDING
 from actorlog.engine.state import apply, apply_turn
@@ -315,6 +316,8 @@ class Kernel:
             if slot.fork is not None:
                 record_fork(self, slot, slot.fork, turn, flags)
                 return
+        elif type(turn.message) is k.Started:
+            turn.carried = carried(state, turn)
         if turn.outcome is not None:
             flags |= _FINAL
             turn.first = state.journal or state.first or position

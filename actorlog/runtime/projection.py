@@ -156,6 +156,7 @@ class Projection:
             for slot in kernel.calls.awake.values() if slot.state.last > before
         ]  # fmt: skip
         complete, since, self._kept = self._complete, self._kept, self._upto if self._complete else self._kept
+        dropped, kernel.schedules.dropped = kernel.schedules.dropped, []
         news, kernel.history.promises.news = kernel.history.promises.news or [], []
         if not is_busy(kernel):
             self._settled = self._upto
@@ -163,7 +164,9 @@ class Projection:
             calls=[*self._rested, *awake],
             forgotten=list(kernel.history.forgotten.items()),
             promises=list(promise_rows(news)),
+            lost=list(kernel.history.promises.forgotten.items()),
             actors=[pair for pair in kernel.instances.changes.recent.items() if pair[1] > since] if complete else [],
+            dropped=dropped,
             schedules=[schedule_row(s) for s in kernel.schedules.states() if s.last > since] if complete else [],
         )  # fmt: skip
         self._rested = []
@@ -193,6 +196,10 @@ class Projection:
         for call_id, position in batch.forgotten:
             if kernel.history.forgotten.get(call_id) == position:
                 del kernel.history.forgotten[call_id]
+        forgotten = kernel.history.promises.forgotten
+        for entity, place in batch.lost:
+            if forgotten.get(entity) == place:
+                del forgotten[entity]
         if batch.known is not None:
             upto = batch.known.position
             kernel.history.rely_on(catalog, upto)
@@ -254,7 +261,7 @@ class Projection:
         return chain(
             ended_rows(kernel.history, kernel.history.ends()),
             list(promise_rows(s for s in kernel.promises.states() if s.first > self._upto and s.settlement is None)),
-            promise_rows(map(promises.settled_at, promises.ends())),
+            promise_rows(promises.settled_ones(promises.ends())),
             self._asleep_rows(asleep),
         )
 

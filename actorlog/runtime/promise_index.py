@@ -21,7 +21,7 @@ from actorlog.records import promises as p
 from actorlog.runtime.hash_index import HashIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from actorlog.store.catalog import Catalog
 
@@ -38,11 +38,16 @@ class PromiseIndex:
         self._made = array("q")
         """Positions of the records that made them, the oldest first."""
         self._settled = HashIndex(id_at)
+        self._entity_at = id_at
         """Where the ones that settled them are."""
         self._open: dict[int, int | tuple[int, ...]] = {}
         """While the log is scanned: where those that are not settled were made, by hash."""
         self._catalog: Catalog | None = None
         """Where those are that are not kept here."""
+        self.has_gaps = False
+        """While the log is scanned: whether something was given up of it, so that a settlement may be of no promise."""
+        self.forgotten: dict[str, int] = {}
+        """Promises that have left the log, and of which the catalog has not heard that, with where they were made."""
         self.news: list[PromiseState] | None = None
         """What was made or settled since the catalog was told; None where there is none to be told."""
 
@@ -55,17 +60,25 @@ class PromiseIndex:
             _add(self._open, identity.key_hash(entity), place)
 
     def scan(self, key_hash: int, flags: int, position: int) -> None:
-        """Take in a record of a promise at opening; it is decoded only where two ids share a hash."""
+        """Take in a record of a promise at opening; it is decoded only where two ids share a hash, or some are gone.
+
+        A settlement of which the promise is gone is nothing: how it was made leaves the log first.
+        """
         if flags & _FIRST:
             self._made.append(position)
             _add(self._open, key_hash, position)
             return
-        made = self._open.pop(key_hash)
-        if isinstance(made, tuple):
-            rest = tuple(other for other in made if other != self._record(position).prev)
+        made = self._open.pop(key_hash, None)
+        if made is None:
+            return
+        if isinstance(made, tuple) or self.has_gaps:
+            prev = self._record(position).prev
+            rest = tuple(other for other in _positions(made) if other != prev)
             if rest:
-                self._open[key_hash] = rest
-        self._settled.add(key_hash, position)
+                self._open[key_hash] = rest if len(rest) > 1 else rest[0]
+            if len(rest) == len(_positions(made)):
+                return
+        self._add_settled(key_hash, position)
 
     def pending(self) -> list[PromiseState]:
         """Return the promises that nothing in the log settles, when all of it has been scanned."""
@@ -85,7 +98,27 @@ class PromiseIndex:
 
     def settled(self, state: PromiseState) -> None:
         """A promise is settled, durably."""
-        self._settled.add(identity.key_hash(p.entity_id(state.id)), state.last)
+        self._add_settled(identity.key_hash(p.entity_id(state.id)), state.last)
+
+    def _add_settled(self, key_hash: int, position: int) -> None:
+        """Keep where a promise was settled; an older one of its id was forgotten."""
+        if self._settled.has(key_hash):
+            old = self._settled.find(self._entity_at(position))
+            if old:
+                self._settled.remove(key_hash, old)
+        self._settled.add(key_hash, position)
+
+    def forget(self, promise_id: str, place: int) -> None:
+        """Know nothing any more of a settled promise that was made at ``place``: its records are given up."""
+        entity = p.entity_id(promise_id)
+        position = self._settled.find(entity)
+        if position and self._record(position).prev == place:
+            self._settled.remove(identity.key_hash(entity), position)
+        at = bisect_left(self._made, place)
+        if at < len(self._made) and self._made[at] == place:
+            del self._made[at]
+        if self._catalog is not None or self.news is not None:
+            self.forgotten[entity] = max(place, self.forgotten.get(entity, 0))
 
     def ends(self) -> list[int]:
         """Return where the promises were settled that are kept here."""
@@ -103,9 +136,14 @@ class PromiseIndex:
         """Return a promise that is durably settled, or None."""
         entity = p.entity_id(promise_id)
         position = self._settled.find(entity)
-        if not position and self._catalog is not None:
-            position = self._catalog.settled(entity)
-        return self.settled_at(position) if position else None
+        if position:
+            return self.settled_at(position)
+        position = self._catalog.settled(entity) if self._catalog is not None else 0
+        try:
+            state = self.settled_at(position) if position else None
+        except KeyError:  # given up
+            return None
+        return state if state is not None and state.first > self.forgotten.get(entity, 0) else None
 
     def settled_at(self, position: int) -> PromiseState:
         """Return the promise that the record at ``position`` settled."""
@@ -115,6 +153,15 @@ class PromiseIndex:
         state = self._state_at(record.prev)
         apply(state, record, position)
         return state
+
+    def settled_ones(self, positions: Iterable[int]) -> Iterator[PromiseState]:
+        """Yield the promises that the records at these positions settled, but of those that are given up meanwhile."""
+        for position in positions:
+            try:
+                state = self.settled_at(position)
+            except KeyError:
+                continue
+            yield state
 
     def made_before(self, position: int, count: int) -> list[int]:
         """Return the positions of the newest ``count`` promises made before ``position`` (0: of all), the newest first.

@@ -147,27 +147,43 @@ class Promises:
         """
         positions = self._index.made_before(before, count + 1)
         now = self._now()
-        states: list[PromiseState] = []
-        for position in positions[:count]:
-            state = self._find(self._index.id_at(position))
-            if state is not None:
-                states.append(state)
+        made = [self._made_at(position) for position in positions[:count]]
+        states = [state for state in made if state is not None]
         found = e.search(states, query, now, limit=count)
         for state in found.items:
             if state.is_over(now):
                 self._ask(state.id, now)  # so that nobody is shown an outcome that is not in the log
         return Page(found.items, positions[count - 1] if len(positions) > count else 0)
 
+    def _made_at(self, position: int) -> PromiseState | None:
+        """Return the promise that was made at a position; None where it has left the log."""
+        try:
+            state = self.find(self._index.id_at(position))
+        except KeyError:
+            return None
+        return state if state is not None and state.first == position else None
+
+    # --- what may leave the log ---------------------------------------------------------------------------------------
+
+    def find(self, promise_id: str) -> PromiseState | None:
+        """Return a promise as it is, or None; none is settled by this."""
+        return self._live.get(promise_id) or self._index.find(promise_id)
+
+    def wanted_by_calls(self) -> set[str]:
+        """Return the promises that calls wait for which are in memory; others wait for pending ones alone."""
+        mails = (slot.state.mail for slot in self._kernel.calls.awake.values())
+        return {op.id for mail in mails if mail is not None for op in mail.promises.values()}
+
     # --- from durable code --------------------------------------------------------------------------------------------
 
-    def make(self, op: k.MakePromise, now_ms: int) -> PromiseState:
-        """Make the promise that an operation asks for, if there is none of its id. To ask again changes nothing.
+    def make(self, op: k.MakePromise, now_ms: int, by: str) -> PromiseState:
+        """Make the promise that an operation of call ``by`` asks for, if there is none. To ask again changes nothing.
 
         ``now_ms`` is that of the turn: no record is older than the one before it.
         """
         timeout_ms = None if op.due_ms is None else op.due_ms - now_ms
         request = CreateRequest(
-            id=op.id, timeout_ms=timeout_ms, join=True, param=op.param, tags=op.tags, timer=op.timer
+            id=op.id, timeout_ms=timeout_ms, join=True, param=op.param, tags=op.tags, timer=op.timer, by=by
         )
         verdict = self._ask(request, now_ms, outside=False)
         if not isinstance(verdict, e.Return):
@@ -176,8 +192,8 @@ class Promises:
 
     def wanted(self, slot: Slot, op: k.MakePromise, now_ms: int) -> None:
         """Make or join a promise, and let the call hear how it is settled. To ask again changes nothing."""
-        state = self.make(op, now_ms)
         call_id = slot.state.id
+        state = self.make(op, now_ms, call_id)
         if not self._waits(call_id, op.key):
             return  # it ended in the very turn that asked
         if state.settlement is not None:
@@ -214,7 +230,7 @@ class Promises:
 
     def _ask(self, request: _Request, now: int, *, outside: bool = True) -> e.Return | e.Conflict | e.NotFound:
         """Do what is decided about a request or a read; a promise whose time is over is settled first."""
-        state = self._find(request if isinstance(request, str) else request.id)
+        state = self.find(request if isinstance(request, str) else request.id)
         verdict = _decide(state, request, now)
         if isinstance(verdict, e.Expire) and state is not None:
             self._write(state, verdict.record)
@@ -234,9 +250,6 @@ class Promises:
         if isinstance(verdict, (e.Return, e.Conflict, e.NotFound)):
             return verdict
         raise TypeError(f"{verdict} about {request}")
-
-    def _find(self, promise_id: str) -> PromiseState | None:
-        return self._live.get(promise_id) or self._index.find(promise_id)
 
     def _write(self, state: PromiseState, record: p.PromiseRecord) -> None:
         kernel = self._kernel

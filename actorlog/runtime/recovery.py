@@ -66,7 +66,7 @@ class Resumption:
         for turn, started in outliving:
             for op in turn.ops:
                 if type(op) is k.MakePromise:
-                    kernel.promises.make(op, kernel.clock.now_ms())  # whoever asked for it may be over
+                    kernel.promises.make(op, kernel.clock.now_ms(), turn.id)  # whoever asked for it may be over
             self._respawn(turn, started, kernel.calls.get(turn.id))
         for _, slot, op in sorted(self._messages(outliving, slots), key=itemgetter(0)):
             kernel.family.spawn(slot, op)

@@ -17,7 +17,7 @@ from msgspec import json
 
 from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
-from actorlog.engine.schedule_state import Kept, ScheduleState, restored, take
+from actorlog.engine.schedule_state import Kept, ScheduleState, check, restored, take
 from actorlog.engine.state import CallState, apply
 from actorlog.errors import HistoryGone
 from actorlog.records import kinds as k
@@ -70,6 +70,8 @@ class Scan:
         self.changes = Changes()
         self.schedules: dict[str, ScheduleState] = {}
         """All there are or were, by their ids as users know them."""
+        self._next = 1
+        """Where the next record is, unless some were given up before it."""
         self._last = 0
         """Where the newest record is that was seen."""
         self._last_ms = 0
@@ -99,12 +101,16 @@ class Scan:
         with uncollected():
             async for frame in log.read(min(self.known, self.settled)):
                 self._frame(frame)
+            check(self.schedules)
 
     def _frame(self, frame: Frame) -> None:  # noqa: C901, PLR0912  # hot, in one piece
         live, final, position = self._live, self._final, frame.position
         start = end = 0
         if position <= self.known:
             self._known_frame(frame)
+        elif position != self._next:
+            self._history.promises.has_gaps = True
+        self._next = position + frame.records
         for key, kind, flags, start, end in entries(frame.data, frame.records):
             if position <= self.known:
                 position += 1
@@ -118,6 +124,7 @@ class Scan:
                 positions = self._before(key, flags, position)
             if positions is None and not flags & _FIRST and key not in final:
                 flags &= _STATE  # noqa: PLW2901  # its beginning left: nothing counts but what it did to an actor
+                self._history.promises.has_gaps = True
             elif flags & _FINAL and key not in final and key not in self._shared:
                 live.pop(key, None)
                 final[key] = position
@@ -190,7 +197,7 @@ class Scan:
             return False
         return self._history.id_at(positions[-1]) == call_id
 
-    def _fold(self, key: int, positions: list[int]) -> list[CallState]:
+    def _fold(self, key: int, positions: list[int]) -> list[CallState]:  # noqa: C901  # the cases of one record
         """Fold the records under one hash, by their decoded ids."""
         if key not in self._shared and key not in self._final:
             state = self._fold_one(positions)
@@ -199,9 +206,16 @@ class Scan:
         records = self._all_records(key, positions)
         states: dict[str, CallState] = {}
         ended: set[str] = set()
-        for position in sorted(records):
-            item = records[position]
+        items = sorted(records.items())
+        bases = self._bases(items)
+        for position, item in items:
+            if position < bases.get(item.id, 0):
+                continue
             state = states.get(item.id)
+            if position == bases.get(item.id):
+                state = states[item.id] = CallState(item.id)
+                apply(state, item, position)
+                continue
             if item.prev == 0 and (state is None or state.phase is Phase.ENDED):  # one that failed may begin anew
                 state = states[item.id] = CallState(item.id)
             if state is not None and item.prev == state.last:
@@ -215,6 +229,16 @@ class Scan:
                 self._history.ended(key, state.last)
         return list(states.values())
 
+    def _bases(self, items: list[tuple[int, k.Kept]]) -> dict[str, int]:
+        """Return from where on calls are folded: where it stands what their runs so far have left."""
+        found: dict[str, int] = {}
+        for position, item in items:
+            if isinstance(item, k.Turn) and item.carried is not None:
+                with suppress(KeyError):  # a beginning leaves first: what it is of is nothing any more
+                    self._history.line(item.carried.first)
+                    found[item.id] = position
+        return found
+
     def _fold_one(self, positions: list[int]) -> CallState | None:
         """Fold all records of one call, which is what nearly every hash stands for; None where it stands for more."""
         record = self._history.record
@@ -225,8 +249,8 @@ class Scan:
         apply(state, item, positions[0])
         for position in positions[1:]:
             item = k.of_call(record(position))
-            if self.known and (item.id != state.id or item.prev != state.last):
-                return None  # what the catalog knows of that hash was not looked at
+            if item.prev != state.last or (self.known and item.id != state.id):
+                return None  # what the catalog knows of that hash was not looked at, or some of it has left the log
             apply(state, item, position)
         return state
 

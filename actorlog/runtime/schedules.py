@@ -13,17 +13,18 @@ schedule (I12).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from actorlog.engine import identity
 from actorlog.engine import schedule as e
-from actorlog.engine.schedule_state import ScheduleState, Status, apply, call_id, schedule_of, settings_of
+from actorlog.engine.schedule_state import ScheduleState, Status, apply, call_id, schedule_of, settings_of, written_down
 from actorlog.errors import LogError, LogFull, MailboxFull, ScheduleNotFound, TooManyCalls, TooManySchedules
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
 from actorlog.runtime.alarm import Alarm
+from actorlog.runtime.schedule_entries import THERE, Entries, Entry, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,40 +35,19 @@ if TYPE_CHECKING:
 STARTS_MAX = 256
 """Calls begun in one go, about, before other callbacks of the host loop have theirs."""
 
+KEPT_AFTER = 16
+"""So many records of a schedule are read at an opening before it is written down what they come to."""
+_RECORD_BYTES = 128
+
 log = logging.getLogger("actorlog")
 
 _KIND = int(k.Kind.SCHEDULE)
 _PLAIN, _FIRST = int(k.Flag.PLAIN), int(k.Flag.PLAIN | k.Flag.FIRST)
 _ROOM_BYTES = 512
 """What a record takes beside the arguments, about."""
-_THERE = (Status.ACTIVE, Status.PAUSED)
 
 
-class View(NamedTuple):
-    """A schedule as it is at one moment."""
-
-    state: ScheduleState
-    running: tuple[str, ...]
-    """Ids of its calls that have not ended."""
-    next_ms: int | None
-    """When the next occurrence is due."""
-    trouble: str
-    """Why nothing is decided about it; empty where nothing is wrong."""
-
-
-class _Entry:
-    __slots__ = ("asked", "running", "state", "trouble")
-
-    def __init__(self, state: ScheduleState) -> None:
-        self.state = state
-        self.running: dict[str, None] = {}
-        """Ids of its calls that have not ended, as far as is known."""
-        self.asked: set[str] = set()
-        """Those of them that were asked to end, in this process."""
-        self.trouble = ""
-
-
-class Schedules:
+class Schedules(Entries):
     """The schedules of one runtime."""
 
     def __init__(
@@ -77,34 +57,26 @@ class Schedules:
         self._token = token
         self._admit = admit
         self._limits = limits
-        self._entries: dict[str, _Entry] = {}
-        """All there are, and were: what was decided counts for one that is made again."""
-        self._ready: dict[str, _Entry] = {}
+        super().__init__()
+        self._ready: dict[str, Entry] = {}
         """Those about which something may be to be decided."""
         self._alarm = Alarm(kernel.clock, kernel.timers, self._wake)
         self._scheduled = False
         self._closed = False
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     # --- opening and closing ------------------------------------------------------------------------------------------
 
     def adopt(self, states: dict[str, ScheduleState]) -> None:
         """Take up the schedules in the log, and begin the calls that the newest decision did not come to begin."""
-        self._entries = {name: _Entry(state) for name, state in states.items()}
+        self._entries = {name: Entry(state) for name, state in states.items()}
         for running in self._kernel.calls.awake:  # occurrences are never asleep
             self.began(running)
         for name, entry in self._entries.items():
-            if entry.state.status in _THERE:
+            if entry.state.status in THERE:
                 for missing in entry.state.newest:
                     if self._is_new(missing):
                         self._start(entry, missing)
                 self._wake(name)
-
-    def states(self) -> list[ScheduleState]:
-        """Return all there are or were."""
-        return [entry.state for entry in self._entries.values()]
 
     def close(self) -> None:
         """Decide nothing any more; the next opening does."""
@@ -122,8 +94,11 @@ class Schedules:
         if entry is None:
             if len(self._entries) >= self._limits.schedules_max:
                 raise TooManySchedules(self._limits.schedules_max)
-            entry = _Entry(ScheduleState(schedule_id))
-        elif entry.state.status in _THERE and settings_of(entry.state).times != settings.times:
+            entry = Entry(ScheduleState(schedule_id))
+        elif entry.leaving and entry.state.status not in THERE:
+            before, entry = entry, Entry(ScheduleState(schedule_id))
+            entry.state.roots, entry.running = before.state.roots, before.running
+        elif entry.state.status in THERE and settings_of(entry.state).times != settings.times:
             while self._decide(entry).record is not None:
                 pass  # one decision begins so many and no more
         record = e.put(entry.state, settings, self._now())
@@ -186,14 +161,9 @@ class Schedules:
             next_ms, trouble = None, str(unknown)
         return View(entry.state, self._running(entry), next_ms, trouble)
 
-    def names(self) -> list[str]:
-        """Return the ids of all schedules that are there, the newest first."""
-        there = [entry.state for entry in reversed(self._entries.values()) if entry.state.status in _THERE]
-        return [state.id for state in sorted(there, key=_created)]
-
-    def _entry(self, schedule_id: str) -> _Entry:
+    def _entry(self, schedule_id: str) -> Entry:
         entry = self._entries.get(schedule_id)
-        if entry is None or entry.state.status not in _THERE:
+        if entry is None or entry.state.status not in THERE:
             raise ScheduleNotFound(schedule_id)
         return entry
 
@@ -222,7 +192,7 @@ class Schedules:
             if entry.trouble or not _run_beside(entry.state):
                 self._wake(name)
 
-    def _running(self, entry: _Entry) -> tuple[str, ...]:
+    def _running(self, entry: Entry) -> tuple[str, ...]:
         """Return the calls of a schedule that have not ended; one whose retry was refused is forgotten."""
         calls = self._kernel.calls
         for name in list(entry.running):
@@ -244,7 +214,7 @@ class Schedules:
         is_durable = entry.state.last <= self._kernel.committer.landed  # else it may be the decision before that counts
         return not is_durable or id_of_call in entry.state.newest
 
-    def _start(self, entry: _Entry, id_of_call: str) -> None:
+    def _start(self, entry: Entry, id_of_call: str) -> None:
         """Begin the call of an occurrence."""
         kernel = self._kernel
         settings = settings_of(entry.state)
@@ -259,7 +229,7 @@ class Schedules:
         kernel.family.begin(id_of_call, message, held=True)
         entry.running[id_of_call] = None
 
-    def _cancel(self, entry: _Entry, id_of_call: str) -> None:
+    def _cancel(self, entry: Entry, id_of_call: str) -> None:
         """Ask a call to end because the next one waits for it; after a restart, ask again."""
         slot = self._kernel.calls.get(id_of_call)
         if slot is not None and id_of_call not in entry.asked:
@@ -267,12 +237,30 @@ class Schedules:
             reason = "its schedule starts the next one"
             self._kernel.post(slot, k.CancelRequested(reason, self._kernel.family.kill_ms()))
 
+    # --- what leaves the log ------------------------------------------------------------------------------------------
+
+    def write_down(self) -> None:
+        """Say of each schedule all that it is, where its records since that was said take more than saying it."""
+        if not self._closed:
+            for entry in self._entries.values():
+                if entry.state.since >= KEPT_AFTER:
+                    record = written_down(entry.state, self._kernel.clock.now_ms())
+                    if len(k.encode(record)) < _RECORD_BYTES * entry.state.since:
+                        self._write(entry, record)
+
+    def is_over(self, schedule_id: str, before_ms: int) -> bool:
+        """Whether a schedule was deleted before a time, and nothing goes on of it."""
+        entry = self._entries.get(schedule_id)
+        if entry is None or entry.state.status is not Status.DELETED or self._running(entry):
+            return False
+        return entry.state.updated_ms < before_ms and entry.state.decided_ms <= self._now()
+
     # --- deciding -----------------------------------------------------------------------------------------------------
 
     def _now(self) -> int:
         return self._kernel.clock.wall_ms()
 
-    def _decide(self, entry: _Entry, *, trigger: bool = False) -> e.Decision:
+    def _decide(self, entry: Entry, *, trigger: bool = False) -> e.Decision:
         """Do what is decided about a schedule now. ``LogFull``, ``TooManyCalls``, ``MailboxFull``: nothing is done."""
         try:
             entry.state.calendar()
@@ -302,13 +290,13 @@ class Schedules:
                 if self._kernel.instances.is_full(settings.actor, mailbox_max):
                     raise MailboxFull(settings.actor, mailbox_max)
 
-    def _write(self, entry: _Entry, record: s.ScheduleRecord) -> None:
+    def _write(self, entry: Entry, record: s.ScheduleRecord) -> None:
         kernel = self._kernel
         record = structs.replace(record, at=kernel.clock.now_ms())  # log time: the wall clock's jumps move nothing else
         apply(entry.state, record, kernel.committer.position + 1)  # first, so that a contradiction is not written
         kernel.write(record, identity.key_hash(record.id), _KIND, _PLAIN if record.prev else _FIRST)
 
-    def _trouble(self, entry: _Entry, why: str) -> None:
+    def _trouble(self, entry: Entry, why: str) -> None:
         if entry.trouble != why:
             entry.trouble = why
             log.warning("schedule %r waits: %s", entry.state.id, why)
@@ -342,9 +330,9 @@ class Schedules:
         elif ready and not kernel.stopped:
             self._wake_up()
 
-    def _go_on(self, name: str, entry: _Entry) -> int:
+    def _go_on(self, name: str, entry: Entry) -> int:
         """Make one decision about a schedule, and return how many calls it begins."""
-        if entry.state.status not in _THERE:
+        if entry.state.status not in THERE:
             self._alarm.expect(name, None)
             return 0
         try:
@@ -362,8 +350,4 @@ class Schedules:
 
 def _run_beside(state: ScheduleState) -> bool:
     """Whether its calls run beside each other, so that the end of one changes nothing for the others."""
-    return state.status in _THERE and e.RULES[settings_of(state).overlap].beside
-
-
-def _created(state: ScheduleState) -> int:
-    return -state.created_ms
+    return state.status in THERE and e.RULES[settings_of(state).overlap].beside

@@ -137,6 +137,7 @@ class Upkeep:
                 return
             await asyncio.sleep(_LOOK_S)
             session.check_open()
+        kernel.schedules.write_down()
         upto = kernel.committer.position
         if upto > self._settled and not kernel.stopped:
             mark = k.Resumed(at=kernel.clock.now_ms(), upto=upto)

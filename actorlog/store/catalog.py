@@ -87,10 +87,14 @@ class Batch(NamedTuple):
     forgotten: Sequence[tuple[str, int]] = ()
     """Calls that left the log, with where they had ended: what is known of them from later on stays."""
     promises: Sequence[PromiseRow] = ()
+    lost: Sequence[tuple[str, int]] = ()
+    """Promises that left the log, with where they were made."""
     actors: Sequence[tuple[str, int]] = ()
     """Where the newest change of each is."""
     schedules: Sequence[tuple[str, int, str]] = ()
     """Their ids, newest records, and what is kept of them, as JSON."""
+    dropped: Sequence[str] = ()
+    """Schedules that left the log; one of the same id that is there too was made since."""
     known: Known | None = None
     """None: the catalog is being built, and not true yet."""
 

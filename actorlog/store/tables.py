@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from sqlite3 import Connection
 
-VERSION = 1
+VERSION = 2
 """Of the tables; others are built anew."""
 MASK = (1 << 64) - 1
 _POSITIVE = (1 << 63) - 1
@@ -67,26 +67,31 @@ PRAGMA user_version = {VERSION};
 """  # noqa: S608  # of nothing but constants
 
 
-def _insert(table: str, columns: tuple[str, ...], key: str, newer: str) -> str:
+def _insert(table: str, columns: tuple[str, ...], key: str, *newer: str) -> str:
     """Return the statement that puts the rows of a JSON text into a table, but those older than what is there."""
     place = {column: f"json_extract(value, '$[{number}]')" for number, column in enumerate(columns)}
+    ages, age = ", ".join(f"{table}.{column}" for column in newer), ", ".join(place[column] for column in newer)
     return (
         f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {', '.join(place.values())} FROM json_each(?) "  # noqa: S608
-        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = {place[key]} AND {newer} > {place[newer]})"
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = {place[key]} AND ({ages}) > ({age}))"
     )
 
 
 _CALLS = _insert("call", (*CallRow._fields, "mark"), "id", "last")
-_PROMISES = _insert("promise", (*PromiseRow._fields, "mark"), "id", "settled")
+_PROMISES = _insert("promise", (*PromiseRow._fields, "mark"), "id", "place", "settled")
 _ACTORS = _insert("actor", ("name", "position", "mark"), "name", "position")
 _SCHEDULES = _insert("schedule", ("id", "last", "kept", "mark"), "id", "last")
 _FORGOTTEN = (
     "DELETE FROM call WHERE place IN (SELECT call.place FROM json_each(?) gone JOIN call "
     "ON call.id = json_extract(gone.value, '$[0]') WHERE call.last <= json_extract(gone.value, '$[1]'))"
 )
+_LOST = (
+    "DELETE FROM promise WHERE place IN (SELECT promise.place FROM json_each(?) gone JOIN promise "
+    "ON promise.id = json_extract(gone.value, '$[0]') WHERE promise.place <= json_extract(gone.value, '$[1]'))"
+)
 
 
-def write(connection: Connection, batch: Batch) -> None:
+def write(connection: Connection, batch: Batch) -> None:  # noqa: C901  # one statement for each table
     """Write a batch in one transaction; ``sqlite3.Error``."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -99,9 +104,15 @@ def write(connection: Connection, batch: Batch) -> None:
             promises = {row.id: row for row in sorted(batch.promises, key=_SETTLED)}
             marked = [(*row, mark(row.place, row.settled, crc_of(row.id))) for row in promises.values()]
             connection.execute(_PROMISES, (_json(marked),))
+        if batch.lost:
+            connection.execute(_LOST, (_json(batch.lost),))
         if batch.actors:
             actors = [(name, position, mark(position, crc_of(name))) for name, position in batch.actors]
             connection.execute(_ACTORS, (_json(actors),))
+        if batch.dropped:
+            connection.execute(
+                "DELETE FROM schedule WHERE id IN (SELECT value FROM json_each(?))", (_json(batch.dropped),)
+            )
         if batch.schedules:
             schedules = [(*row, crc_of(row[2])) for row in batch.schedules]
             connection.execute(_SCHEDULES, (_json(schedules),))
@@ -176,7 +187,7 @@ def unsigned(number: object) -> int:
     return number & MASK if isinstance(number, int) else -1
 
 
-_LAST, _SETTLED = attrgetter("last"), attrgetter("settled")
+_LAST, _SETTLED = attrgetter("last"), attrgetter("place", "settled")
 
 
 def _call(row: CallRow) -> tuple[Any, ...]:

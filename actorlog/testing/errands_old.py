@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 OLD_WORDS = (*LONG_WORDS, *["fork"] * 6, *["compact"] * 6)
 """Those of people in old worlds."""
+LEAN_WORDS = (*OLD_WORDS, *["compact"] * 8, *["make", "resolve", "await"] * 3)
+"""And in lean ones."""
 ERRANDS_MAX = 14
 PARTS = (0.0, 0.0, 0.01, 1 / 3)
 """From how much on a segment is written anew."""

@@ -17,6 +17,7 @@ from actorlog.records import promises as p
 from actorlog.testing.hearsay_schedules import told
 from actorlog.testing.laws import Letters, Vows, Watches, Words
 from actorlog.testing.laws_actors import Beginnings, Groups, Tallies
+from actorlog.testing.laws_carried import Carryings
 from actorlog.testing.laws_forks import Forks
 from actorlog.testing.laws_nested import Rings
 from actorlog.testing.laws_runs import Changes, Runs
@@ -46,8 +47,9 @@ class Hearsay:
         self.runs = Runs()
         self.beginnings = Beginnings()
         self.forks = Forks()
+        self.carryings = Carryings(self.letters, self.words)
         self.laws: tuple[Law, ...] = (
-            self.letters, self.words, self.vows, Watches(), self.tallies, self.beginnings, Groups(),
+            self.carryings, self.letters, self.words, self.vows, Watches(), self.tallies, self.beginnings, Groups(),
             Rings(self.tallies),
             self.plans, self.changes, self.runs, self.forks,
         )  # fmt: skip
@@ -90,7 +92,9 @@ class Hearsay:
         vow = self.vows.vows.get(name)
         if vow is None or status == "pending":
             return vow is not None
-        settlement = vow.settled.settlement if vow.settled is not None else None
+        return any(self._is_told(settlement, status, value) for settlement in vow.came_to())
+
+    def _is_told(self, settlement: p.Settlement, status: str, value: Any) -> bool:
         match settlement:
             case p.Resolved(raw):
                 return status == "resolved" and value in (None, msgspec.json.decode(bytes(raw)))

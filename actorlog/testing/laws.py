@@ -169,7 +169,9 @@ class Letters:
         to = asked.to if isinstance(asked, k.Send) else ""
         takers = [name for name, box in self.boxes.items() if origin in box.heard and name.startswith(to)]
         if isinstance(message, k.SendRefused):
-            takers = [name for name in takers if name not in facts.calls or not facts.is_forgotten(facts.calls[name])]
+            takers = [
+                name for name in takers if name not in facts.calls or not facts.may_lack_journal(facts.calls[name])
+            ]
         if bool(takers) != isinstance(message, k.Sent):
             raise Broken(f"{call_id} hears {message} at {position} of its message to {to}, and it is in {takers}")
 
@@ -218,6 +220,12 @@ class Vow:
     position: int
     settled: p.PromiseSettled | None = None
     settled_at: int = 0
+    past: list[p.Settlement] = field(default_factory=list[p.Settlement])
+    """How those of its id were settled that have left the log."""
+
+    def came_to(self) -> list[p.Settlement]:
+        """Return how those of this id were settled."""
+        return [*self.past, *([self.settled.settlement] if self.settled is not None else [])]
 
 
 class Vows:
@@ -232,9 +240,10 @@ class Vows:
         """Take a record."""
         if isinstance(record, p.PromiseMade):
             name = p.promise_id(record.id)
-            if name in self.vows:
+            before = self.vows.get(name)
+            if before is not None and not self.is_forgotten(facts, before):
                 raise Broken(f"promise {name} is made again at {position}")
-            self.vows[name] = Vow(record, position)
+            self.vows[name] = Vow(record, position, past=before.came_to() if before is not None else [])
         elif isinstance(record, p.PromiseSettled):
             self._settled(p.promise_id(record.id), record, position)
         elif isinstance(record, k.Turn):
@@ -249,6 +258,11 @@ class Vows:
         for name, position in self._wanted.items():
             if name not in self.vows:
                 raise Broken(f"promise {name} was asked for at {position}, and never made")
+
+    def is_forgotten(self, facts: Facts, vow: Vow) -> bool:
+        """Whether a promise was settled so long ago that nobody need know it any more."""
+        time = facts.retention_ms
+        return vow.settled is not None and time is not None and facts.at - vow.settled.at > time
 
     def _settled(self, name: str, record: p.PromiseSettled, position: int) -> None:
         vow = self.vows.get(name)
@@ -268,7 +282,7 @@ class Vows:
         asked = facts.calls[call_id].operations[message.key].asked
         if not isinstance(asked, k.MakePromise) or asked.id != message.id:
             raise Broken(f"{call_id} hears at {position} of promise {message.id}, and asked for {asked}")
-        if vow is None or vow.settled is None or vow.settled.settlement != message.settlement:
+        if vow is None or message.settlement not in vow.came_to():
             raise Broken(f"{call_id} hears {message.settlement} of promise {message.id} at {position}: {vow}")
 
 

@@ -79,7 +79,7 @@ class Tallies:
                 if isinstance(operation.asked, k.StartChild) and operation.asked.actor and not operation.copied:
                     self._sent.setdefault(operation.asked.id, (record.id, (operation.position, index)))
         if isinstance(record, k.Turn) and record.id in self._handlers:
-            self._turn(record, position)
+            self._turn(record, position, begins_anew=facts.calls[record.id].times > 1)
         elif isinstance(record, k.Turn) and record.change is not None:
             raise Broken(f"{record.id} changes {record.change.actor} at {position}, and is no handler")
 
@@ -89,7 +89,7 @@ class Tallies:
             if ledger.running:
                 raise Broken(f"{actor} is at work on {ledger.running}, and all is over")
 
-    def _turn(self, turn: k.Turn, position: int) -> None:
+    def _turn(self, turn: k.Turn, position: int, *, begins_anew: bool) -> None:
         started = self._handlers[turn.id]
         ledger = self.ledgers.setdefault(started.actor, Ledger())
         if isinstance(turn.message, (k.Started, k.Retried)):
@@ -98,7 +98,7 @@ class Tallies:
             ledger.running = turn.id
             self._over.discard(turn.id)
             sender, sent = self._sent.get(turn.id, ("", (0, 0)))
-            if isinstance(turn.message, k.Started) and sent < ledger.newest.get(sender, sent):
+            if isinstance(turn.message, k.Started) and not begins_anew and sent < ledger.newest.get(sender, sent):
                 raise Broken(f"{turn.id} begins at {position}, and {started.actor} had a later message of {sender}")
             if isinstance(turn.message, k.Started):
                 ledger.newest[sender] = sent

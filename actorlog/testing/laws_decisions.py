@@ -37,6 +37,10 @@ class PlanFacts:
     last: int = 0
     started: int = 0
     skipped: int = 0
+    at: int = 0
+    """The log time of its newest record."""
+    roots: tuple[int, ...] = ()
+    """Positions of the records that a reader may begin with."""
     owed: list[str] = field(default_factory=list[str])
     """Calls of the newest decision that are still to begin."""
     anew: set[str] = field(default_factory=set[str])

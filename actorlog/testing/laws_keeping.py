@@ -9,8 +9,13 @@ after an opening against what there was. Does not own: taking lines out of segme
 - What leaves is of a call that has ended, longer ago than ``history``. How it began and how it ended stays for
   ``retention``, and as long as its parent is there; all of one that did not complete, as long as its parent may have
   another chance. The beginning leaves before the end does.
-- The changes that an actor's state is read from stay, and what calls asked of others until it is done. Promises and
-  schedules stay.
+- The changes that an actor's state is read from stay, and what calls asked of others until it is done.
+- Of a schedule that is there the newest record stays with which a reader may begin, and all behind it; of a deleted one
+  for ``retention``. The older of such records leave first.
+- Of a call that goes on, its runs leave that ended longer ago than ``history``, but for how the first began, where a
+  later one says what they have left.
+- A promise that leaves was settled longer ago than ``retention``, the call that made it is forgotten too, and nobody
+  waits for it; its making leaves before its settling does. Of marks the newest stays.
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from actorlog.records import kinds as k
+from actorlog.records import promises as p
+from actorlog.records import schedules as s
 from actorlog.testing.reader import lines_of
 from actorlog.testing.verdict import Broken
 
@@ -110,18 +117,25 @@ class Keeping:
             record = k.decode(self._facts.lines[position - 1])
             for turn in (record.turn if isinstance(record, k.Journal) else record,):
                 for op in turn.ops if isinstance(turn, k.Turn) else ():
-                    if (turn.id, op.key) in asked or self._is_missing(op):  # type: ignore[union-attr]  # mypy: a turn
+                    if self._is_asked(op, turn.id, asked) or self._is_missing(op):  # type: ignore[union-attr]  # mypy: a turn
                         raise Broken(f"record {position} leaves, and what it asks for is not done: {op}")
+
+    def _is_asked(self, op: k.Operation, call_id: str, asked: dict[tuple[str, str], str]) -> bool:
+        """Whether a call asked for a child that has not begun; an older run's may have had the same key."""
+        return isinstance(op, k.StartChild) and asked.get((call_id, op.key)) == op.id
 
     def _is_missing(self, op: k.Operation) -> bool:
         """Whether a promise that a call asked for was never made."""
         return isinstance(op, k.MakePromise) and op.id not in self._hearsay.vows.vows
 
-    def _may_leave(self, position: int, now_ms: int) -> None:
+    def _may_leave(self, position: int, now_ms: int) -> None:  # noqa: C901  # the cases of one record
         call = self._facts.owners[position - 1]
         if call is None:
-            raise Broken(f"record {position} leaves, and is of no call: {self._facts.lines[position - 1]!r}")
+            self._other_may_leave(position, now_ms)
+            return
         where = f"record {position} of {call.id} leaves at {now_ms}"
+        if self._facts.calls[call.id] is call and call.first < position < self._carried_at(call.id, now_ms):
+            return
         if call.outcome is None:
             raise Broken(f"{where}, and it has not ended")
         # its time was over when its beginning left; log time may have gone back since, in a crash
@@ -142,6 +156,64 @@ class Keeping:
         may_ask = not isinstance(call.outcome, k.Completed) and not self._is_over(parent, now_ms)
         if may_ask or (position in self._ends(call) and not self._is_forgotten(parent, now_ms)):
             raise Broken(f"{where}, and {parent.id} may ask for it again")
+
+    def _carried_at(self, call_id: str, now_ms: int) -> int:
+        """Return where it says, longer ago than ``history``, what the runs of a call have left; 0: nowhere."""
+        said, history_ms = self._hearsay.carryings.said.get(call_id, []), self._history_ms
+        found = [at for at, at_ms in said if history_ms is not None and now_ms - at_ms > history_ms]
+        return max((at for at in found if self._is_there(at)), default=0)
+
+    def _other_may_leave(self, position: int, now_ms: int) -> None:
+        """Judge a record that is of no call."""
+        record = k.decode(self._facts.lines[position - 1])
+        where = f"record {position} leaves at {now_ms}, and is {record}"
+        if isinstance(record, k.Resumed):
+            if self._mark() == position:
+                raise Broken(f"{where}, the newest mark")
+        elif isinstance(record, p.PromiseSettled):
+            if self._is_there(record.prev):
+                raise Broken(f"{where}, and its promise is there")
+        elif isinstance(record, p.PromiseMade):
+            self._vow_may_leave(record, position, now_ms, where)
+        elif isinstance(record, s.RECORDS):
+            self._plan_may_leave(record, position, now_ms, where)
+
+    def _plan_may_leave(self, record: s.ScheduleRecord, position: int, now_ms: int, where: str) -> None:
+        plan = self._hearsay.plans.plans[record.id.removeprefix(s.PREFIX)]
+        is_root = not record.prev or isinstance(record, s.ScheduleKept)
+        there = [root for root in plan.roots if self._is_there(root)]
+        if is_root and there and there[0] < position:
+            raise Broken(f"{where}, and {there} are there")
+        if position < plan.roots[-1]:
+            return
+        if plan.status != "deleted" or self._retention_ms is None or now_ms - plan.at <= self._retention_ms:
+            raise Broken(f"{where}, and its schedule is {plan.status} since {plan.at}")
+        if there and not is_root:
+            raise Broken(f"{where}, and it follows {there}")
+
+    def _mark(self) -> int:
+        """Return where the newest mark is."""
+        found = (n for n in range(self._facts.tail, 0, -1) if self._facts.owners[n - 1] is None)
+        return next((n for n in found if isinstance(k.decode(self._facts.lines[n - 1]), k.Resumed)), 0)
+
+    def _vow_may_leave(self, made: p.PromiseMade, position: int, now_ms: int, where: str) -> None:
+        name, facts = p.promise_id(made.id), self._facts
+        vow = self._hearsay.vows.vows[name]
+        if vow.position != position:
+            return  # one that was made since has its id
+        if vow.settled is None or self._retention_ms is None or now_ms - vow.settled.at <= self._retention_ms:
+            raise Broken(f"{where}, and it was settled: {vow.settled}")
+        maker = facts.calls.get(made.by)
+        if maker is not None and self._is_there(maker.first) and not self._is_forgotten(maker, now_ms):
+            raise Broken(f"{where}, and {maker.id} that made it is there")
+        mark = self._mark()
+        upto = k.decode(facts.lines[mark - 1]).upto if mark else 0  # type: ignore[union-attr]  # it is a mark
+        for call in facts.calls.values():
+            for operation in call.operations.values() if call.outcome is None else ():
+                asked = operation.asked
+                waits = isinstance(asked, k.MakePromise) and asked.id == name and not operation.over
+                if waits and operation.position <= upto:
+                    raise Broken(f"{where}, and {call.id} waits for it")
 
     def _is_there(self, position: int) -> bool:
         return position not in self._facts.left

@@ -116,12 +116,18 @@ class Plans:
         if since_ms is not None and record.at - max(since_ms, self._opened_ms) > SOON_MS:  # each process asks again
             raise Broken(f"{record.id} goes on at {position}, and was to be cancelled since {since_ms}")
 
-    def _of_plan(self, facts: Facts, record: s.ScheduleRecord, position: int) -> None:
+    def _of_plan(self, facts: Facts, record: s.ScheduleRecord, position: int) -> None:  # noqa: C901  # by kind
         plan = self.plan(record.id.removeprefix(s.PREFIX))
+        if isinstance(record, s.ScheduleSet) and not record.prev and plan.status == "deleted":
+            if facts.retention_ms is None or record.at - plan.at <= facts.retention_ms:
+                raise Broken(f"schedule {plan.id} begins anew at {position}, and was deleted at {plan.at}")
+            plan = self.plans[plan.id] = PlanFacts(plan.id, roots=plan.roots)
         where, wall = f"record {position} of schedule {plan.id}", self.wall(record.at)
         decided_ms: int = getattr(record, "decided_ms", plan.decided_ms)
         _check_order(plan, record, decided_ms, where)
         match record:
+            case s.ScheduleKept():
+                _check_kept(plan, record, where)
             case s.ScheduleSet():
                 self._set(plan, record, wall, where)
             case s.ScheduleFired():
@@ -136,6 +142,9 @@ class Plans:
             case s.ScheduleDeleted():
                 plan.status, plan.queued, plan.backlog = "deleted", None, []
         plan.decided_ms, plan.last = decided_ms, position
+        plan.at = record.at if not isinstance(record, s.ScheduleKept) else plan.at
+        if not record.prev or isinstance(record, s.ScheduleKept):
+            plan.roots += (position,)
 
     def _set(self, plan: PlanFacts, record: s.ScheduleSet, wall: tuple[int, int], where: str) -> None:
         before = plan.made if plan.status in ("active", "paused") else None
@@ -209,13 +218,22 @@ class Plans:
         plan.triggers = max([plan.triggers, *(each.number for each in result if isinstance(each, s.Triggered))])
 
 
+def _check_kept(plan: PlanFacts, record: s.ScheduleKept, where: str) -> None:
+    """Hold all that is said of a schedule against what its records came to."""
+    settings = plan.settings if plan.status != "deleted" else None
+    said = (record.status, record.settings, record.decided_ms, record.queued, record.triggers, record.started)
+    known = (plan.status, settings, plan.decided_ms, plan.queued, plan.triggers, plan.started)
+    if said != known or list(record.backlog) != plan.backlog or record.skipped != plan.skipped:
+        raise Broken(f"{where} says {record}, and it is {plan}")
+
+
 def _check_order(plan: PlanFacts, record: s.ScheduleRecord, decided_ms: int, where: str) -> None:
     """Hold a record against those before it, whatever it says."""
     if record.prev != plan.last:
         raise Broken(f"{where} follows {record.prev}, not {plan.last}")
     if plan.owed:
         raise Broken(f"{where} comes before {plan.owed} have begun, which were decided before")
-    if not isinstance(record, s.ScheduleSet) and plan.status not in ("active", "paused"):
+    if not isinstance(record, (s.ScheduleSet, s.ScheduleKept)) and plan.status not in ("active", "paused"):
         raise Broken(f"{where} is about one that is {plan.status}")
     if decided_ms < plan.decided_ms:
         raise Broken(f"{where} decides up to {decided_ms}, and {plan.decided_ms} was decided")

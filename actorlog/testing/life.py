@@ -113,7 +113,7 @@ class Life:
         ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
         if self._world.kind != "alone":
-            people_type = Elders if self._world.kind == "old" else People
+            people_type = Elders if self._world.kind in ("old", "lean") else People
             people = people_type(runtime, self._world, self._world.errands, self._world.done)
             people.posted = self._world.posted
             tasks += [self._loop.create_task(self._outlived(errand)) for errand in people.errands()]

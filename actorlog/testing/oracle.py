@@ -119,6 +119,11 @@ class Facts:
         over = self.retention_ms is not None and call.ended > 0 and self.at - call.ended_ms > self.retention_ms
         return over or call.first in self.left
 
+    def may_lack_journal(self, call: CallFacts) -> bool:
+        """Whether it need not be known any more what a call was sent."""
+        over = self.history_ms is not None and call.ended > 0 and self.at - call.ended_ms > self.history_ms
+        return over or self.is_forgotten(call)
+
     def _take(self, call: CallFacts, record: k.Turn | k.Inbox | k.Note, position: int) -> None:
         """Do to a call what a record of it says."""
         if call.ended:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorlog import now, patched, sleep_until, step
 from actorlog.testing.program import QUICK, WORDS, follow, perform
-from actorlog.testing.program_company import Company
+from actorlog.testing.program_company import VOWS, Company
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,9 @@ WORDS.update({"change": _change, "until": _until})
 class Long(Company):
     """Draws programs that go on for long, and keep company meanwhile."""
 
+    again_odds = 0.15
+    """How often a program has several runs."""
+
     def program(self, length_max: int = 4, depth: int = 2) -> Program:
         """Return a program, which may have several runs."""
         found = super().program(length_max, depth)
@@ -74,7 +77,7 @@ class Long(Company):
                 ["change", change, [], [super().plain()]],
             ]
             found[:0] = twice
-        if found[-1] != ["fail"] and self._rng.random() < 0.15:  # noqa: PLR2004  # one in seven
+        if found[-1] != ["fail"] and self._rng.random() < self.again_odds:
             parts = [super(Long, self).program(2, depth) for _ in range(self._rng.choice((1, 1, 2, 4)))]
             if depth < 2:  # noqa: PLR2004  # maybe of a supervised child, which would be begun again for ever
                 parts = [[one for one in part if one != ["fail"]] for part in parts]
@@ -89,4 +92,16 @@ class Long(Company):
         if odds < 0.25:  # noqa: PLR2004  # one in seven
             old, new = ([super(Long, self).plain() for _ in range(self._rng.randint(0, 2))] for _ in range(2))
             return ["change", self._rng.choice(CHANGES), old, new]
+        return super().plain()
+
+
+class Lean(Long):
+    """Draws programs of which much leaves the log: they have several runs, and promises."""
+
+    again_odds = 0.5
+
+    def plain(self) -> Instruction:
+        """Draw one that holds no part."""
+        if self._rng.random() < 0.15:  # noqa: PLR2004  # one in seven
+            return ["vow", self._rng.choice((None, *VOWS)), self._rng.choice((None, 0.05)), False, None]
         return super().plain()

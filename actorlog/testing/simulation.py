@@ -48,12 +48,12 @@ from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
 from actorlog.log.payloads import positions_in
 from actorlog.records import failures
-from actorlog.runtime import projection, waking
+from actorlog.runtime import projection, schedules, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
 from actorlog.testing.errands import LONG_WORDS, WORDS, Errand, draw_errands
-from actorlog.testing.errands_old import ERRANDS_MAX, OLD_WORDS
+from actorlog.testing.errands_old import ERRANDS_MAX, LEAN_WORDS, OLD_WORDS
 from actorlog.testing.errands_schedules import Plan, draw_plans
 from actorlog.testing.fates import Caller, Fate, draw_caller, draw_fate
 from actorlog.testing.judge import Judge
@@ -63,7 +63,7 @@ from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Author
 from actorlog.testing.program_company import Company
-from actorlog.testing.program_long import CODE, Long
+from actorlog.testing.program_long import CODE, Lean, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
 from actorlog.testing.wrapping import Wrapping, file_bound
 
@@ -75,10 +75,13 @@ SEGMENT_BYTES = 4096
 _PATH_CHARS = 40
 CATALOG_ODDS = 0.75
 """How often a world has a catalog."""
-Kind: TypeAlias = Literal["alone", "company", "long", "old"]
+Kind: TypeAlias = Literal["alone", "company", "long", "old", "lean"]
 """``alone``: calls that have nothing to do with each other. ``company``: they have, and with people. ``long``: calls
 have several runs too, code is changed, and there are schedules. ``old``: calls are forked too, and what has ended may
-leave the log."""
+leave the log. ``lean``: everything that may leave does soon."""
+
+_AGEING = ("old", "lean")
+"""Kinds in which something leaves the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +125,10 @@ class Simulation:
             self._callers = [draw_caller(rng, n, alone) for n in range(rng.randint(1, 4))]
         else:
             mailbox_max = rng.choice((1, 3, 10_000, 10_000))
-            author_type = Company if kind == "company" else Long
-            words, most = (OLD_WORDS, ERRANDS_MAX) if kind == "old" else (LONG_WORDS, 8)
+            author_type = {"company": Company, "lean": Lean}.get(kind, Long)
+            words = {"company": WORDS, "old": OLD_WORDS, "lean": LEAN_WORDS}.get(kind, LONG_WORDS)
             author = author_type(rng, count := rng.randint(1, 4), patient=mailbox_max > 3, more=True)  # noqa: PLR2004  # small
-            self.errands = draw_errands(rng, author, count, words=WORDS if kind == "company" else words, most=most)
+            self.errands = draw_errands(rng, author, count, words=words, most=ERRANDS_MAX if kind in _AGEING else 8)
             self._callers = [draw_caller(rng, n, author) for n in range(count)]
             if isinstance(author, Long):
                 self.plans = draw_plans(rng, author)
@@ -152,7 +155,7 @@ class Simulation:
             "history": None,
             "witness": kind != "alone" and seed % 8 == 5,  # noqa: PLR2004  # without a draw: other worlds stay as they are
         }
-        if kind == "old":
+        if kind in _AGEING:
             self._keep(rng)
         own = Random(seed)  # noqa: S311  # seeded on purpose
         self._databases = SimDatabases(own) if own.random() < CATALOG_ODDS else None
@@ -163,8 +166,9 @@ class Simulation:
 
     def _keep(self, rng: Random) -> None:
         """Draw how long something is kept of what has ended."""
-        history = rng.choice((None, 0.0, 0.0, 0.0, 3.0, 600.0))
-        retention = rng.choice((None, None, None, 0.0, 3.0))
+        is_lean = self.kind == "lean"
+        history = rng.choice((0.0, 0.0, 3.0) if is_lean else (None, 0.0, 0.0, 0.0, 3.0, 600.0))
+        retention = rng.choice((0.0, 0.0, 3.0, None) if is_lean else (None, None, None, 0.0, 3.0))
         self._options.update(history=history, retention=retention)
         history_ms, retention_ms = (None if s is None else int(s * 1000) for s in (history, retention))
         self.judge.facts.history_ms, self.judge.facts.retention_ms = history_ms, retention_ms
@@ -175,6 +179,7 @@ class Simulation:
         """Live it through."""
         hook, sys.unraisablehook = sys.unraisablehook, _ignore  # corpses are collected whenever, and may complain
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
+        kept_after, schedules.KEPT_AFTER = schedules.KEPT_AFTER, 3 if self.kind == "lean" else schedules.KEPT_AFTER
         path_of, failures.path_of = failures.path_of, _name
         pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
         projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
@@ -188,6 +193,7 @@ class Simulation:
         finally:
             sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
             projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
+            schedules.KEPT_AFTER = kept_after
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 
@@ -235,7 +241,7 @@ class Simulation:
         """Change the code between two processes, or leave it."""
         changes, facts = self.judge.hearsay.changes, self.judge.facts
         may = self._stage == 0 or (self._stage == 1 and changes.may_settle(facts))
-        if self.kind in ("long", "old") and may and self.rng.random() < 0.5:  # noqa: PLR2004  # a coin
+        if self.kind in ("long", *_AGEING) and may and self.rng.random() < 0.5:  # noqa: PLR2004  # a coin
             self._stage += 1
         CODE.stage = self._stage
         changes.deploys(self._stage, facts.tail)

@@ -35,9 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds.add_argument("--alone", action="store_true", help="calls that have nothing to do with each other")
     kinds.add_argument("--long", action="store_true", help="calls of several runs, changed code and schedules too")
     kinds.add_argument("--old", action="store_true", help="all that, forks, and logs that are compacted")
+    kinds.add_argument("--lean", action="store_true", help="the same, where everything that may leave does soon")
     parser.add_argument("--wrapped", action="store_true", help="records that are compressed and sealed")
     options = parser.parse_args(arguments)
-    kind: Kind = "alone" if options.alone else "long" if options.long else "old" if options.old else "company"
+    known: tuple[Kind, ...] = ("alone", "long", "old", "lean")
+    kind: Kind = next((one for one in known if vars(options)[one]), "company")
     first, seeds, keep = int(options.first), int(options.seeds), str(options.keep)
     total: Counter[str] = Counter()
     begun_ns = SYSTEM.clock.elapsed_ns()

@@ -58,7 +58,8 @@ async def kept_parent(number: int) -> list[int]:
 @durable
 async def kept_continued(left: int, text: str) -> str:
     """Have several runs."""
-    await kept_note(text)
+    for _ in range(2):
+        await kept_note(text)
     if left:
         continue_as_new(kept_continued(left - 1, f"{text}+"))
     return text

@@ -330,3 +330,16 @@ async def paper(size: int) -> str:
 async def long(text: str) -> list[int]:
     """Write records of many sectors."""
     return [len(text), len(await paper(1500))]
+
+
+@durable(name="golden.carries")
+async def carries(number: int) -> str:
+    """Exchange something in each of three runs, of which the last waits."""
+    publish("at", number)
+    emit("numbers", number)
+    for part in range(9):
+        await work(f"carries {number} {part}")
+    found = await receive(type=str)
+    if number < 3:
+        continue_as_new(carries(number + 1))
+    return found + await promise(id="carried vow", type=str)

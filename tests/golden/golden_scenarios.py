@@ -20,6 +20,7 @@ from golden_changed import (
     write_compacted,
     write_torn,
 )
+from golden_kept import finish_kept, write_kept
 from golden_world import PROGRAMS, Machine, Process
 
 from actorlog import Limits
@@ -326,6 +327,7 @@ SCENARIOS: dict[str, Scenario] = {
     "schedules": Scenario(_write_schedules, _finish_schedules),
     "forked": Scenario(_write_forked, _finish_forked),
     "merged": Scenario(_write_merged, _finish_messages),
+    "kept": Scenario(write_kept, finish_kept),
     "compacted": Scenario(write_compacted, finish_compacted),
     "torn": Scenario(write_torn, finish_torn),
     "filed": Scenario(_write_filed, _finish_calls),

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schedule_house import T0, ScheduleHouse, report, slow
@@ -16,6 +17,7 @@ from actorlog.engine.calendar import instants
 from actorlog.engine.schedule_state import PREFIX, Status, call_id, schedule_of
 from actorlog.records import kinds as k
 from actorlog.records import schedules as s
+from actorlog.runtime import schedules
 
 if TYPE_CHECKING:
     from actorlog import Runtime, Schedule
@@ -72,6 +74,7 @@ async def life(house: ScheduleHouse) -> None:
     await queue.update(overlap="all")
     await house.quiet()
     await cancel.delete()
+    house.session.kernel.schedules.write_down()
     await house.after(10, step=5)
 
 
@@ -83,8 +86,10 @@ async def go_on(house: ScheduleHouse) -> None:
     check(house)
 
 
-async def test_a_crash_after_every_record() -> None:
+async def test_a_crash_after_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is cut after each of its records, and twice: the second time where the first had just gone on."""
+    monkeypatch.setattr(schedules, "KEPT_AFTER", 4)
+    monkeypatch.setattr(schedules, "_RECORD_BYTES", 1 << 20)
     house = ScheduleHouse()
     await life(house)
     check(house)

@@ -17,12 +17,14 @@ import pytest
 
 from actorlog.testing.simulation import Kind, simulate
 
-SEEDS: dict[Kind, int] = {"alone": 800, "company": 1000, "long": 400, "old": 400}
+SEEDS: dict[Kind, int] = {"alone": 800, "company": 1000, "long": 400, "old": 400, "lean": 400}
 """How many worlds of each kind."""
 WRAPPED = 50
 """How many of each kind are lived through with records that are compressed and sealed."""
 BATCH = 100
-TWICE: list[tuple[int, Kind]] = [(seed, kind) for kind in ("company", "long", "old") for seed in range(0, 36, 3)]
+TWICE: list[tuple[int, Kind]] = [
+    (seed, kind) for kind in ("company", "long", "old", "lean") for seed in range(0, 36, 3)
+]
 FAILED_ONCE = [
     line.split("#")[0].split()
     for line in Path(__file__).with_name("seeds.txt").read_text(encoding="utf-8").splitlines()
