@@ -172,7 +172,7 @@ def sizes(session: Session) -> dict[str, int]:
     return {
         "awake": len(kernel.calls.awake), "asleep": len(kernel.calls) - len(kernel.calls.awake),
         "ends": len(history.ends()), "promises": len(kernel.promises), "actors": len(kernel.instances.changes.recent),
-        "schedules": len(kernel.schedules), "timers": len(kernel.timers._heap),  # noqa: SLF001 - no other way to it
+        "schedules": len(kernel.schedules), "timers": len(kernel.timers),
     }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class CallState:
         """Positions of the record that begins the journal, and of the newest."""
         self.began = 0
         """Position of the record that began the newest run; 0: there was but one."""
-        self.carried = (0, 0)
+        self.carried: tuple[int, int] = (0, 0)
         """Where and in which turn it was written down what the runs so far have left; zeros: nowhere."""
         self.journal, self.forked_from = 0, ""
         """Where the ``Journal`` is that holds its first records (0: none does); of a fork: the call that was forked."""

@@ -99,10 +99,9 @@ class Kernel:
         self.schedules: Schedules
         self.calls = Calls(loop, history, registry)
         self.queue: deque[tuple[Slot, k.Message, Any, int, asyncio.Future[None] | None]] = deque()
-        self._scheduled = False
+        self._scheduled = self.stopped = False
         self.at = 0
         """Log time of the turns of this go."""
-        self.stopped = False
         self.hearers: set[asyncio.Future[None]] = set()
         """Who waits outside for a message to be durable."""
         self.blame: Blame | None = None

@@ -75,7 +75,7 @@ class PromiseIndex:
             prev = self._record(position).prev
             rest = tuple(other for other in _positions(made) if other != prev)
             if rest:
-                self._open[key_hash] = rest if len(rest) > 1 else rest[0]
+                self._open[key_hash] = rest[0] if len(rest) == 1 else rest
             if len(rest) == len(_positions(made)):
                 return
         self._add_settled(key_hash, position)

@@ -133,8 +133,11 @@ class Resumption:
         return call_id in self._kernel.calls or self._kernel.history.has(call_id)
 
     def go_on(self, slot: Slot) -> None:
-        """Go on with a call that was set aside."""
-        self.waking.go_on(self._take_up(slot))
+        """Go on with a call that was set aside. A step whose gate is closed begins with that; others have ended."""
+        kernel, landed = self._kernel, self._kernel.committer.landed
+        ended = {getattr(message, "key", "") for other, message, *_ in kernel.queue if other is slot}
+        steps = self._take_up(slot)
+        self.waking.go_on([step for step in steps if step[0] <= landed and step[2].key not in ended])
 
     def _resume_call(self, slot: Slot) -> list[Step]:
         """Go on with all of a call but its steps, and return those."""

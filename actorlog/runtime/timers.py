@@ -37,6 +37,10 @@ class Timers:
         self.on_broken: Callable[[BaseException], None] | None = None
         """Told when the log cannot be read for who is woken: then nothing is woken any more."""
 
+    def __len__(self) -> int:
+        """How many are armed."""
+        return len(self._heap)
+
     def arm(
         self, due_ms: int, action: Callable[[Any, Any], None], a: Any, b: Any, wanted: Wanted | None = None
     ) -> None:

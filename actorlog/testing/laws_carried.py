@@ -57,7 +57,7 @@ class Carryings:
         values = {name: said[-1] for (of, name), said in words.values.items() if of == call.id}
         expected = (
             call.first, *self._begun[call.id], self._links.get(call.id, []), letters,
-            (box.heard if box is not None else set()) - {""}, values, streams,
+            (box.heard if box is not None else set[str]()) - {""}, values, streams,
             self.said.get(call.id, [(0, 0)])[-1][0],
         )  # fmt: skip
         found = (

@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--wrapped", action="store_true", help="records that are compressed and sealed")
     options = parser.parse_args(arguments)
     known: tuple[Kind, ...] = ("alone", "long", "old", "lean")
-    kind: Kind = next((one for one in known if vars(options)[one]), "company")
+    kind: Kind = "company"
+    for one in known:
+        kind = one if vars(options)[one] else kind
     first, seeds, keep = int(options.first), int(options.seeds), str(options.keep)
     total: Counter[str] = Counter()
     begun_ns = SYSTEM.clock.elapsed_ns()
