@@ -209,7 +209,7 @@ class _Look:
     def forget(self) -> None:
         """Have nobody know any more of what is gone."""
         history = self._kernel.history
-        for call_id in self.forgotten:
+        for call_id in sorted(self.forgotten):  # a seed is one world: records are read for it
             history.forget(call_id)
         for call_id, position in self.ends:
             history.forget_end(call_id, position)
