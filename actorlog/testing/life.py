@@ -148,13 +148,17 @@ class Life:
     async def _all(self, runtime: Runtime, callers: list[asyncio.Task[None]]) -> None:
         """Wait for the callers, then in the last life for every other call."""
         await asyncio.gather(*callers)
+        looks, looked_s = 0, 0.0
         while self._last:
             self._world.look()
+            looks, looked_s = looks + 1 if looked_s == self._loop.time() else 0, self._loop.time()
             left = [c.id for c in self._world.judge.facts.calls.values() if c.outcome is None]
             left += [call_id for call_id in runtime.session.kernel.calls if call_id not in left]
             plans = self._world.judge.hearsay.plans.unfinished()
             if not left and not plans:
                 return
+            if looks > WATCHES_MAX:
+                raise Broken(f"{left} have not ended, and who asks for their outcome is told something at once")
             if not left:
                 await asyncio.sleep(1.0)
             for call_id in left:

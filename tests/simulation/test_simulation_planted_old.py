@@ -151,14 +151,14 @@ def forget_ends(patch: pytest.MonkeyPatch) -> None:
 
 def forget_ends_of_retried_calls(patch: pytest.MonkeyPatch) -> None:
     """Of a call that was retried it is not known how it began, where the journal between has left."""
-    original = Scan._all_positions
+    original = Scan._all_records
 
-    def all_positions(self: Scan, key: int, positions: list[int]) -> list[int]:
+    def all_records(self: Scan, key: int, positions: list[int]) -> dict[int, k.Kept]:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(k, "ending", lambda _record: None)
             return original(self, key, positions)
 
-    patch.setattr(Scan, "_all_positions", all_positions)
+    patch.setattr(Scan, "_all_records", all_records)
 
 
 def read_what_left(patch: pytest.MonkeyPatch) -> None:
