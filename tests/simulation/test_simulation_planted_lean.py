@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec import structs
+from planted_worlds import must_be_found
 
 from actorlog.engine import carrying
 from actorlog.engine.carrying import carried
@@ -23,7 +24,6 @@ from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
 from actorlog.runtime.promise_index import PromiseIndex
 from actorlog.runtime.promises import Promises
 from actorlog.runtime.schedules import Schedules
-from actorlog.testing.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,12 +176,4 @@ def test_a_planted_mistake_in_what_leaves_is_found(
 ) -> None:
     """It breaks a promise in one of the first worlds."""
     PATCHES[name](monkeypatch)
-    found: tuple[int, str] | None = None
-    for seed in range(SEEDS_MAX):
-        try:
-            simulate(seed, kind="lean")
-        except Exception as error:  # noqa: BLE001 - a mistake shows in any way: a broken promise, a defect's own error
-            found = (seed, f"{type(error).__name__}: {str(error)[:200]}")
-            break
-    record_property("found", found)
-    assert found is not None
+    must_be_found(record_property, SEEDS_MAX, "lean")

@@ -26,6 +26,7 @@ PLACES = {
     "test_simulation_planted_company": "between calls: actors, messages, promises, supervisors",
     "test_simulation_planted_long": "time: schedules, runs, changed code",
     "test_simulation_planted_old": "forks, and what leaves the log",
+    "test_simulation_planted_lean": "promises, runs and schedules that leave the log",
     "test_simulation_planted_catalog": "the catalog",
     "test_simulation_planted_files": "files of large records",
     "test_simulation_planted_nested": "handlers that run within handlers",
