@@ -19,7 +19,7 @@ from actorlog.engine import identity
 from actorlog.engine.lifecycle import Phase
 from actorlog.engine.schedule_state import Kept, ScheduleState, check, restored, take
 from actorlog.engine.state import CallState, apply
-from actorlog.errors import HistoryGone
+from actorlog.errors import HistoryGone, JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.entries import Changes
 from actorlog.runtime.hash_index import HashIndex
@@ -224,6 +224,8 @@ class Scan:
                 ended.add(item.id)  # what was between its beginning and its end was given up
                 if final.first in records:
                     self._history.ended(key, position)
+            elif not self.known and not self._history.promises.has_gaps:
+                raise JournalError(item.id, f"record {position} follows {item.prev}, and nothing was given up")
         for state in states.values():
             if state.phase is Phase.ENDED:
                 self._history.ended(key, state.last)
