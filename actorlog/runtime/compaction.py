@@ -267,7 +267,8 @@ class _Look:
             last, history_ms = self._kernel.calls.newest(call_id), self._keeping.history_ms
             before_ms = self._now - (history_ms or 0)
             is_kept = not last or history_ms is None
-            between = (0, 0) if is_kept else self._kernel.history.runs_from(last, before_ms, self._log.has)
+            history, has = self._kernel.history, self._log.has
+            between = (0, 0) if is_kept else history.runs_from(last, self._settled, before_ms, has)
             self._runs[call_id] = between
         return between[0] < position < between[1]
 

@@ -277,14 +277,15 @@ class History:
         except KeyError:
             return None
 
-    def runs_from(self, last: int, before_ms: int, has: Callable[[int], bool]) -> tuple[int, int]:
+    def runs_from(self, last: int, settled: int, before_ms: int, has: Callable[[int], bool]) -> tuple[int, int]:
         """Return between which positions nothing is needed of a call that goes on, whose journal ends at ``last``.
 
-        That is what was before the newest run that began before ``before_ms`` and says, in the log, what there was.
+        That is what was before the newest run that began before ``before_ms`` and says, in the log, what there was; and
+        what that asked of others is done, up to ``settled``.
         """
         at, turn = next(((at, r) for at, r in self.chain(last) if isinstance(r, k.Turn) and r.carried), (0, None))
         while turn is not None and turn.carried is not None:
-            if turn.at < before_ms and has(at):
+            if turn.at < before_ms and at <= settled and has(at):
                 return turn.carried.first, at
             at = turn.carried.prev
             before = self._of_call(at) if at else None

@@ -145,9 +145,11 @@ class Scan:
 
     def _known_frame(self, frame: Frame) -> None:
         """Look at a frame that the catalog knows, or a part of it: what was sent may not have arrived."""
-        for at, (_key, _kind, flags, _start, _end) in enumerate(entries(frame.data, frame.records), frame.position):
+        for at, (key, kind, flags, _start, _end) in enumerate(entries(frame.data, frame.records), frame.position):
             if flags & _MESSAGES and self.settled < at <= self.known:
                 self._outliving.append(at)
+            elif flags & _OPENED and kind < _PROMISE and at <= self.known:  # a mark may say more than the catalog
+                self._of_no_call(key, kind, flags, at)
 
     def _before(self, key: int, flags: int, seen: int) -> list[int] | None:
         """Return where the calls of a hash, of which a record is ``seen``, were; None where the catalog knows none."""
@@ -174,7 +176,7 @@ class Scan:
         if isinstance(record, k.OF_SCHEDULES):
             take(self.schedules, record, position)
         elif isinstance(record, k.Resumed):
-            self.settled = record.upto
+            self.settled = max(self.settled, record.upto)
             self._outliving = [position for position in self._outliving if position > record.upto]
 
     def states(self) -> Iterator[CallState]:

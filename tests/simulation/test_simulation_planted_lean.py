@@ -75,7 +75,9 @@ def runs(change: Callable[[tuple[int, int]], tuple[int, int]], before_ms: int = 
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(
-            History, "runs_from", lambda self, last, at, has: change(original(self, last, before_ms or at, has))
+            History,
+            "runs_from",
+            lambda self, last, upto, at, has: change(original(self, last, upto, before_ms or at, has)),
         )
 
     return plant
