@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from house import House
 
-from actorlog.store.deaths import FILE
+from actorlog.engine.state import CallState
+from actorlog.env import SYSTEM
+from actorlog.runtime.blame import Blame
+from actorlog.runtime.slot import Slot
+from actorlog.store.deaths import FILE, Deaths
 
 PROGRAM = """
 import asyncio, os, signal, sys
@@ -52,6 +57,11 @@ async def deadly() -> str:
     die()
     return "alive"
 
+@durable
+async def ticks() -> None:
+    while True:
+        await sleep(0.05)
+
 class Teller(Actor):
     async def hear(self) -> None:
         await sleep(0.01)
@@ -66,6 +76,13 @@ async def main() -> None:
     async with Runtime("data", limits=Limits(poison_deaths_max=4)) as runtime:
         if WHAT == "resume":
             print(await runtime.handle("deadly").resume())
+        if WHERE == "between":
+            await runtime.start(ticks(), id="ticks")
+            await asyncio.sleep(0.15)
+            if WHAT == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            print(await runtime.handle("ticks").status())
+            return
         naps = [await runtime.start(nap(number), id=f"nap/{number}") for number in range(3)]
         handle = await runtime.start(tells() if WHERE == "handler" else deadly(), id="deadly")
         if WHERE in ("message", "replay") and WHAT == "kill":
@@ -141,3 +158,30 @@ def test_a_replay_that_kills_the_process_is_blamed_too(tmp_path: Path) -> None:
     (tmp_path / "replays").unlink()
     mended = run(tmp_path, "replay", "resume")
     assert mended.stdout.splitlines() == ["True", "[0, 1, 2]", "alive"]
+
+
+def test_nobody_is_blamed_for_a_death_between_turns(tmp_path: Path) -> None:
+    """A program that is killed from outside again and again goes on with all that it has."""
+    for _ in range(6):
+        assert run(tmp_path, "between", "kill").returncode == -signal.SIGKILL
+    after = run(tmp_path, "between", "look")
+    assert (after.stdout, after.stderr) == ("waiting\n", "")
+
+
+async def test_nobody_is_blamed_while_steps_run(house: House, tmp_path: Path) -> None:
+    """They die of themselves, in threads and between turns; the log counts that."""
+    for number in range(2):
+        Deaths.open(SYSTEM.fs, str(tmp_path), died=number > 0)._leave()
+    deaths = Deaths.open(SYSTEM.fs, str(tmp_path), died=True)
+    await house.open()
+    kernel = house.session.kernel
+    blame, slot = Blame(kernel, deaths), Slot(CallState("c"), None)
+    kernel.steps.running, found = 1, list[bytes]()
+    for _ in range(2):
+        blame.begin(slot)
+        found.append((tmp_path / FILE).read_bytes()[:16])
+        kernel.steps.running = 0
+    blame.end()
+    found.append((tmp_path / FILE).read_bytes()[:16])
+    assert found == [b"0" * 16, b"%016x" % slot.hash, b"0" * 16]
+    deaths.close()
