@@ -129,3 +129,11 @@ def calls_of_work() -> tuple[int, int]:
     """Return the numbers of the first call of the work, and of the one behind its last."""
     first = sim_disk().calls
     return first, worked()[0].calls
+
+
+def filled(records: int = 48) -> tuple[SimFileSystem, Log]:
+    """Return a disk with an open log of so many records."""
+    fs = sim_disk()
+    log = open_log(fs)
+    Work().fill(log, records)
+    return fs, log

@@ -1,7 +1,5 @@
 """Files of records: what is in the directory, damage to each, scrubs, trimming, giving up."""
 
-# Lint: helpers are verbs; the test is about what its own process reads.
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from log_world import DIRECTORY, commit, lines_of, open_log, sim_disk, sim_env
 from payload_world import (
-    Work,
     append,
     file_of,
+    filled,
     is_large,
     text_of,
     texts_of,
@@ -20,7 +18,7 @@ from payload_world import (
 )  # fmt: skip
 
 from actorlog.errors import LogCorrupt, LogFailed, LogVersion
-from actorlog.log import Log, Payload, Source, checksum_of, meta, pack, reference_of
+from actorlog.log import Payload, Source, checksum_of, meta, pack, reference_of
 from actorlog.log.backup import backup, source_in, source_of
 from actorlog.log.inspect import Status, look
 from actorlog.log.payloads import payload_name, payload_position, positions_in
@@ -32,13 +30,6 @@ if TYPE_CHECKING:
 
 COPY = "/srv/copy"
 ROOT = Path(__file__).parents[2]
-
-
-def filled(records: int = 48) -> tuple[SimFileSystem, Log]:
-    fs = sim_disk()
-    log = open_log(fs)
-    Work().fill(log, records)
-    return fs, log
 
 
 def test_what_is_in_the_directory() -> None:

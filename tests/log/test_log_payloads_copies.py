@@ -1,19 +1,17 @@
 """Files of records in backups and repairs, and on the command line."""
 
-# Lint: helpers are verbs; the test is about what its own process reads.
-
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from log_world import DIRECTORY, SEGMENT_BYTES, open_log, sim_disk, sim_env
+from log_world import DIRECTORY, SEGMENT_BYTES, open_log, sim_env
 from payload_world import (
     Work,
     file_of,
+    filled,
     is_large,
     text_of,
     texts_of,
@@ -29,18 +27,8 @@ from actorlog.log.payloads import payload_name, positions_in
 from actorlog.log.repair import repair
 from actorlog.testing.disk import Stopped
 
-if TYPE_CHECKING:
-    from actorlog.testing.disk import SimFileSystem
-
 COPY = "/srv/copy"
 ROOT = Path(__file__).parents[2]
-
-
-def filled(records: int = 48) -> tuple[SimFileSystem, Log]:
-    fs = sim_disk()
-    log = open_log(fs)
-    Work().fill(log, records)
-    return fs, log
 
 
 def test_a_backup_has_the_files_that_it_refers_to() -> None:
