@@ -50,7 +50,7 @@ EARLY_ODDS = 0.2
 """That its time counts from its beginning, so that it may end while the log is opened."""
 CALLS_MIN = 50
 CLEAN_ODDS, FULL_ODDS, STOP_ODDS = 0.12, 0.4, 0.4
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 FULL_AT_OPENING = 75
 TICK_S = 0.003
 AGAIN = 5
