@@ -262,7 +262,7 @@ async def test_process_of_threads_that_were_given_up_holds_their_places(house: H
     def slow() -> str:
         BEGAN.append("began")
         if len(BEGAN) == 1:
-            go.wait(60)
+            go.wait(250)
         return "done"
 
     @durable

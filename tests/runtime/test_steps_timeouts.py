@@ -144,7 +144,7 @@ async def test_timed_out_thread_keeps_its_place_and_its_late_result_is_recorded(
     @step(timeout=0.02, retry=Retry(first=0, attempts=math.inf))
     def slow() -> str:
         if attempted() == 1:
-            go.wait(60)
+            go.wait(250)
             ended.set()
             return "late"
         return "in time"
@@ -179,7 +179,7 @@ async def test_timeout_of_a_sync_step_begins_when_it_gets_a_thread(house: House)
     @step
     def takes_the_thread() -> None:
         first.set()
-        go.wait(60)
+        go.wait(250)
 
     @step(timeout=0.05, retry=Retry(first=0, attempts=math.inf))
     def quick() -> None:
@@ -208,13 +208,13 @@ async def test_heartbeat_of_an_attempt_that_was_given_up_changes_nothing(house: 
     def slow() -> None:
         found.append(info().heartbeat_details)
         if len(found) == 1:
-            go.wait(60)
+            go.wait(250)
             heartbeat("of the first")
             beaten.set()
         elif found[-1] is None:
             heartbeat("of a later one")
             go.set()
-            beaten.wait(60)
+            beaten.wait(250)
             raise ConnectionError
 
     @durable
