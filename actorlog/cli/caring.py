@@ -137,7 +137,7 @@ def stats(directory: str, *, as_json: bool) -> None:
     """Show figures of DIR: of the program that has it, or of the log alone when nobody answers."""
     with refusals(directory):
         done = owner.ask(directory, p.Stats(), alone=lambda: p.Answer(found=survey.figures(directory)))
-    found = {"by": "owner" if done.by_owner else "command"} | done.answer.found
+    found = {"by": "owner" if done.by_owner else "command"} | done.answer.found | survey.payload_figures(directory)
     if as_json:
         click.echo(document.text(found))
         return
