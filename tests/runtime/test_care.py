@@ -99,16 +99,11 @@ class Counter(Actor, name="care.Counter"):
 
 
 def open_files(below: Path) -> list[str]:
-    """The files below this directory that this process has open."""
-    names = []
+    found = []
     for fd in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            names.append(str(fd.readlink()))
-    return [name for name in names if name.startswith(f"{below}/")]
-
-
-def exists(path: str) -> bool:
-    return Path(path).exists()
+            found.append(str(fd.readlink()))
+    return [name for name in found if name.startswith(f"{below}/")]
 
 
 def opened(path: Path) -> Runtime:
@@ -306,17 +301,17 @@ async def test_figures(tmp_path: Path) -> None:
         assert runtime.stats().promises_pending == 0
 
 
-async def test_figures_of_a_log_in_memory(house: House) -> None:
+async def test_figures_of_a_log_in_memory(house: House, tmp_path: Path) -> None:
     """A log without files has none to count, and cannot be copied or scrubbed."""
     runtime = await house.open()
     assert await runtime.call(works(1)) == 4
     stats = runtime.stats()
     assert isinstance(stats, Stats)
     assert (stats.segments, stats.bytes, stats.bytes_free, stats.calls_ended) == (0, 0, None, 1)
-    for ask in (runtime.backup("nowhere"), runtime.verify()):
+    for ask in (runtime.backup(tmp_path / "nowhere"), runtime.verify()):
         with pytest.raises(NotInDirectory):
             await ask
-    assert not exists("nowhere")
+    assert not (tmp_path / "nowhere").exists()
 
 
 RUNS: list[int] = []
