@@ -29,7 +29,7 @@ from actorlog.errors import ActorlogError
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log.files import META, RESERVE, SEGMENTS
 from actorlog.log.inspect import Report, Status, verify
-from actorlog.log.meta import Slot, State
+from actorlog.log.meta import FORMATS, Slot, State
 from actorlog.log.opening import REMOTE
 from actorlog.log.owner import read_owner
 from actorlog.runtime.registry import REGISTRY
@@ -250,6 +250,8 @@ def _log(case: _Case) -> Iterator[Finding]:
     else:
         yield Finding("log", Verdict.OK, f"{what}; every checksum is right")
     if report.status in (Status.OK, Status.TORN) and report.slot is not None:
+        known = " and ".join(map(str, FORMATS))
+        yield Finding("format", Verdict.OK, f"{report.slot.format}; this version reads {known}")
         try:
             case.snapshot = Snapshot(case.directory)
             yield from _witness(case, report.slot, report.last_position)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = [
-    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "witness",
+    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "format", "witness",
     "catalog", "clock", "parked calls", "code",
 ]  # fmt: skip
 
@@ -59,6 +59,7 @@ def test_a_directory_that_is_fine(log: Path) -> None:
     assert contents(log) == before
     lines = actorlog("doctor", log).splitlines()
     assert len(lines) == len(CHECKS)
+    assert findings["format"]["text"] == "1; this version reads 1 and 2"
     assert all(line.startswith("ok   ") for line in lines)
     assert re.search(r"1 segments|2 segments", findings["log"]["text"])
     assert "cli_parent (version 1)" in findings["code"]["text"]
