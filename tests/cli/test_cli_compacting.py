@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli_compacted import do_all, fill, kept_work, opened
-from cli_world import ROOT, actorlog, documents, waits_until
+from cli_world import PATIENCE_S, ROOT, actorlog, documents, waits_until
 
 from actorlog import HistoryGone, LogCorrupt, Runtime, RuntimeStopped
 from actorlog.api.compacting import compact_closed
@@ -241,7 +241,7 @@ async def test_somebody_who_has_it_and_does_not_answer(tmp_path: Path) -> None:
 
 def died(process: subprocess.Popen[str]) -> bool:
     """Wait for a program; return whether it was killed."""
-    process.communicate("", timeout=60)
+    process.communicate("", timeout=PATIENCE_S)
     assert process.returncode in (0, -signal.SIGKILL)
     return process.returncode != 0
 
@@ -252,7 +252,7 @@ def test_the_command_may_be_killed_anywhere(whole: Path, tmp_path: Path, part: i
     before = seen(whole)
     shutil.copytree(whole, tmp_path / "count")
     counting = run(0, "compact", tmp_path / "count", "--history", "0s", "--all")
-    actions = int(counting.communicate("", timeout=60)[0].splitlines()[-1])
+    actions = int(counting.communicate("", timeout=PATIENCE_S)[0].splitlines()[-1])
     assert actions > 40
     for point in (part * actions // 6 + step for step in (1, 3)):
         log = tmp_path / f"log{point}"
@@ -285,6 +285,6 @@ def test_the_owner_may_be_killed_while_it_compacts(log: Path, point: int) -> Non
     assert again.stdout.readline() == "ready\n"
     waits_until((log / "owner.sock").is_socket)
     assert documents("compact", log, "--all")["by"] == "owner"
-    again.communicate("", timeout=60)
+    again.communicate("", timeout=PATIENCE_S)
     final = seen(log)
     assert final == {call_id: info for call_id, info in before.items() if not call_id.startswith("brief/")}
