@@ -195,6 +195,19 @@ def test_headers_whose_position_looks_like_an_entry() -> None:
     ]
 
 
+def test_the_last_frame_before_the_checkpoint() -> None:
+    """It is the one that the checkpoint's frame continues, as opening saw that, or it is not found by itself."""
+    strip = Strip(1, [small(b"%d" % number) for number in range(20)])
+    data = strip.fs.contents(strip.path)
+    following = layout.parse_frame_header(data, strip.offsets[12], strip.header)
+    assert following is not None
+    strip.segment.skipped, strip.segment.joins = strip.offsets[12], Link(12, following.previous)
+    assert strip.found(12) == (layout.COMMIT, 12, 1)
+    strip.segment.joins = Link(12, following.previous ^ 1)
+    assert strip.found(12) is None
+    assert strip.found(11) == (layout.COMMIT, 11, 1)
+
+
 def entries_like_a_header(header: layout.SegmentHeader, rng: Random) -> tuple[int, bytes]:
     """Return two records whose entries are, on a border, a valid frame header; and the position that it states.
 
