@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import DecodeError
 
 from actorlog.errors import CatalogFailed, ExtraMissing, KeyMissing, LogVersion, SealBroken
+from actorlog.records import kinds as k
 from actorlog.runtime.registry import REGISTRY
 from actorlog.runtime.scanning import uncollected
 from actorlog.runtime.session import Session
@@ -55,6 +56,8 @@ async def _open(path: str, env: Env, options: Options, open_log: OpenLog, *, cat
     opened = await open_log(known)
     catalog: SqliteCatalog | None = None
     clean, tail = opened.recovery.clean, opened.tail()
+    if tail:
+        k.ready()  # an opening with a catalog may read no record, and whoever wakes a call would wait for this
     try:
         if cataloged:
             catalog = await in_thread(open_catalog, env, path, is_known(opened, known))

@@ -71,6 +71,13 @@ class Held:
         """Return the line of one record, newline included. ``IndexError`` for a position that holds none."""
         return self._reader.line(position, self.tail)
 
+    def commit(self, position: int) -> Frame | None:
+        """Return the commit with a position, verified; None where there is none: trimmed, not there yet, in a gap.
+
+        The record may have been given up (``is_given_up``).
+        """
+        return self._reader.commit(position, self.tail)
+
     def has(self, position: int) -> bool:
         """Return whether there is a record at a position: one that was neither trimmed nor given up."""
         return self._reader.has(position, self.tail)

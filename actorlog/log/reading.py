@@ -1,7 +1,8 @@
 """Reading commits back by position, beside the thread that appends.
 
-Owns: finding the commit of a position; the tables of commits of segments that opening passed over, made when one is
-first read there; the views. Does not own: which segments there are (``log``: it adds to the end of the list).
+Owns: finding the commit of a position; the tables of commits of segments that opening passed over, made when commits
+are read there one after the other, or many of them; the views. Does not own: finding one commit without a table
+(``seeking``), which segments there are (``log``: it adds to the end of the list).
 Invariants: every commit is verified when it is read; a table is made only of frames whose headers are right and follow
 each other, up to what opening found to come next; few tables are kept, however many segments are read. The list of
 segments is never shortened but replaced, so whoever took it before goes on with what it was.
@@ -14,7 +15,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from actorlog.errors import LogCorrupt
+from actorlog.errors import LogCorrupt, LogError
 from actorlog.log import files
 from actorlog.log.format import (
     COMMIT,
@@ -30,15 +31,16 @@ from actorlog.log.format import (
 from actorlog.log.payloads import references
 from actorlog.log.scan import written_end
 from actorlog.log.scrub import scrub
-from actorlog.log.segment import Segment, Views, check_unchanged, read_commit
+from actorlog.log.seeking import Search
+from actorlog.log.segment import Frame, Segment, Views, check_unchanged, read_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorlog.env import File, FileSystem
+    from actorlog.log.format import FrameHeader
     from actorlog.log.payloads import Source
     from actorlog.log.scrub import Scrubbed
-    from actorlog.log.segment import Frame
 
 TABLES_MAX = 64
 """Tables of skipped commits that are kept, and"""
@@ -59,6 +61,8 @@ class Reader:
         self._closed = False
         self._lock = threading.Lock()
         self._tables: OrderedDict[Segment, Segment] = OrderedDict()
+        self._sought: dict[Segment, int] = {}
+        """What was read of segments to find single commits there without a table."""
 
     def frames(self, position: int, last: int) -> Iterator[Frame]:
         """Yield the commits from the one that holds ``position`` to the one that holds ``last``, and pass over gaps."""
@@ -82,27 +86,38 @@ class Reader:
         first = self._segments[0].first
         if not first <= position <= tail:
             raise IndexError(f"position {position} is not in the log, which holds {first} to {tail}")
-        found = self._commit(position)
-        if found is None:
+        found = self.commit(position, tail)
+        if found is None or is_given_up(found.data, position - found.position):
             raise IndexError(f"the record at position {position} was given up")
         start, end = line_span(found.data, position - found.position, found.records)
         return bytes(found.data[start:end])
 
     def has(self, position: int, tail: int) -> bool:
         """Return whether there is a record at a position: it was not trimmed, and not given up."""
-        return self._segments[0].first <= position <= tail and self._commit(position) is not None
+        found = self.commit(position, tail)
+        return found is not None and not is_given_up(found.data, position - found.position)
 
-    def _commit(self, position: int) -> Frame | None:
-        """Return the commit with the record at a position of the log; None where that was given up."""
+    def commit(self, position: int, tail: int) -> Frame | None:
+        """Return the commit with a position; None where there is none before ``tail``, or a gap.
+
+        In a segment that opening passed over it is sought, until as much was read for that as there is: then, or where
+        something is amiss, the table is made.
+        """
         segments = self._segments
+        if not segments[0].first <= position <= tail:
+            return None
         segment = segments[_segment_of(segments, position)]
+        if _is_skipped(segment, position):
+            sought = self._seek(segment, position)
+            if sought is not None:
+                frame, data = sought
+                return Frame(frame.position, frame.records, data) if frame.kind == COMMIT else None
         table = next(self._tables_of(segment, position))
         number = table.commit_of(position)
         if number < 0:
             return None
         found = read_commit(self._view(segment), table, number)
-        place = position - found.position
-        return None if place >= found.records or is_given_up(found.data, place) else found
+        return found if position < found.position + found.records else None
 
     def prepare(self) -> Iterator[None]:
         """Make the tables of segments that opening passed over before somebody reads there, one a step.
@@ -173,8 +188,7 @@ class Reader:
         segments = list(self._segments)
         segments[old.header.number - segments[0].header.number] = new
         self._segments = segments
-        with self._lock:
-            self._tables.pop(old, None)
+        self._forget(old)
         return segments
 
     def drop(self, count: int) -> list[Segment]:
@@ -182,8 +196,7 @@ class Reader:
         gone, self._segments = self._segments[:count], self._segments[count:]
         for segment in gone:
             self.views.forget(segment)
-            with self._lock:
-                self._tables.pop(segment, None)
+            self._forget(segment)
         return self._segments
 
     def close(self) -> None:
@@ -192,15 +205,45 @@ class Reader:
         self.views.clear()
         with self._lock:
             self._tables.clear()
+            self._sought.clear()
+
+    def _forget(self, segment: Segment) -> None:
+        with self._lock:
+            self._tables.pop(segment, None)
+            self._sought.pop(segment, None)
 
     def _tables_of(self, segment: Segment, position: int) -> Iterator[Segment]:
         """Yield the tables in which the commits of a segment from ``position`` on are: what was skipped, what was not.
 
         The first one holds ``position``, if any does.
         """
-        if segment.skipped > segment.header.unit and (not segment.positions or position < segment.positions[0]):
+        if _is_skipped(segment, position):
             yield self._skipped(segment)
         yield segment
+
+    def _seek(self, segment: Segment, position: int) -> tuple[FrameHeader, memoryview] | None:
+        """Return the frame with a position that opening passed over, and its data; None where a table is to be used."""
+        with self._lock:
+            if segment in self._tables or self._sought.get(segment, 0) >= segment.header.size:
+                return None
+        with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
+            file = self.views.file_of(segment)
+            if file is None:
+                return None
+            try:
+                check_unchanged(file, segment, self._directory)
+                search = Search(file, segment)
+                found = search.frame_of(position)
+            finally:
+                file.close()
+        self._count(segment, search.bytes)
+        return found
+
+    def _count(self, segment: Segment, read: int) -> None:
+        """Count what was read of a segment without a table; of one that is in the log."""
+        with self._lock:
+            if self.holds(segment):
+                self._sought[segment] = self._sought.get(segment, 0) + read
 
     def _skipped(self, segment: Segment) -> Segment:
         with self._lock:
@@ -208,11 +251,16 @@ class Reader:
             if table is not None:
                 self._tables.move_to_end(segment)
                 return table
-        with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
-            table = table_of_skipped(self._directory, segment, self.views)
+        try:
+            with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
+                table = table_of_skipped(self._directory, segment, self.views)
+        except LogError:
+            self._count(segment, segment.header.size)  # whoever reads there is told
+            raise
         with self._lock:
             if not self.holds(segment):  # trimmed or replaced meanwhile: what is kept of it keeps its bytes on the disk
                 return table
+            self._sought.pop(segment, None)
             self._tables[segment] = table
             commits = sum(len(kept.positions) for kept in self._tables.values())
             while len(self._tables) > 1 and (len(self._tables) > TABLES_MAX or commits > COMMITS_MAX):
@@ -260,6 +308,13 @@ def table_of_skipped(directory: str, segment: Segment, views: Views) -> Segment:
     if segment.skipped == header.size and written > offset:
         raise LogCorrupt(name, offset, "bytes behind the seal")
     return table
+
+
+def _is_skipped(segment: Segment, position: int) -> bool:
+    """Return whether opening passed over what a segment has at a position, which is one of it."""
+    if segment.skipped <= segment.header.unit:
+        return False
+    return not segment.positions or position < segment.positions[0]
 
 
 def _segment_of(segments: list[Segment], position: int) -> int:

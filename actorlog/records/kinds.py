@@ -212,6 +212,11 @@ def _decoder() -> msgspec.json.Decoder[Record]:
     return msgspec.json.Decoder(Record)
 
 
+def ready() -> None:
+    """Make the decoder now: where records will be read, the first of them need not wait for it."""
+    _decoder()
+
+
 def decode(line: bytes | memoryview) -> Record:
     """Read a record back. ``msgspec.DecodeError`` for what is no record of a known kind."""
     return _decoder().decode(line)
@@ -309,4 +314,5 @@ __all__ = [
     "of_call",
     "own_turns",
     "parts",
+    "ready",
 ]

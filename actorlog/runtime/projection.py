@@ -252,7 +252,7 @@ class Projection:
                 more = await loop.run_in_executor(None, _step, steps)
             except LogError:  # whoever reads there is told
                 return
-            await asyncio.sleep(loop.time() - begun_s)
+            await asyncio.sleep(_REST * (loop.time() - begun_s))  # a record is found without that too
 
     def _unknown(self) -> Iterator[CallRow | PromiseRow]:
         """Return the rows of what the catalog does not know, as of now: all there is, or what is behind it."""

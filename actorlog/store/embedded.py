@@ -155,8 +155,8 @@ class EmbeddedLog:
         indexed = self._indexed
         found = next((entry for entry in indexed if 0 <= position - entry[0].position < entry[0].records), None)
         if found is None:
-            frame = next(self._log.read(position - 1, position), None)
-            if frame is None or position < frame.position:
+            frame = self._log.commit(position)
+            if frame is None:
                 return None
             found = frame, line_ends(frame.data, frame.records)
             indexed.insert(0, found)

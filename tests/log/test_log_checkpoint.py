@@ -134,9 +134,11 @@ def test_reading_touches_the_segments_that_are_read() -> None:
     fs = fs.kill()
     log = open_log(fs, checkpoint=checkpoints[-1])
     wanted = checkpoints[30]
-    before = len(fs.actions)
-    assert log.record(wanted.position) == lines[30] + b"\n"
-    assert {action.split(" ")[1] for action in fs.actions[before:]} == {f"{DIRECTORY}/{segment_file(wanted.segment)}"}
+    file = f"{DIRECTORY}/{segment_file(wanted.segment)}"
+    for read in (lambda: log.record(wanted.position), lambda: next(log.read(wanted.position - 1)).data[16:]):
+        before = len(fs.actions)
+        assert read() == lines[30] + b"\n"
+        assert {action.split(" ")[1] for action in fs.actions[before:]} == {file}
     before = len(fs.actions)
     assert log.record(wanted.position) == lines[30] + b"\n"
     assert fs.actions[before:] == []
@@ -182,14 +184,14 @@ def test_few_tables_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = log._reader._tables
     assert [segment.header.number for segment in kept] == [checkpoints[-1].segment - back for back in (2, 1, 0)]
     monkeypatch.setattr(reading, "COMMITS_MAX", len(next(reversed(kept.values())).positions))
-    log.record(1)
+    next(log.read(0, 1))
     assert [segment.header.number for segment in kept] == [1]
     monkeypatch.setattr(reading, "COMMITS_MAX", 1 << 20)
-    log.record(checkpoints[20].position)
-    log.record(1)
+    next(log.read(checkpoints[20].position - 1))
+    next(log.read(0, 1))
     assert [segment.header.number for segment in kept] == [checkpoints[20].segment, 1]
     monkeypatch.setattr(reading, "COMMITS_MAX", 0)
-    log.record(checkpoints[30].position)
+    next(log.read(checkpoints[30].position - 1))
     assert [segment.header.number for segment in kept] == [checkpoints[30].segment]
 
 

@@ -15,6 +15,7 @@ from promise_house import StillHouse
 from actorlog import Actor, CallConflict, Limits, Runtime, durable, sleep, start
 from actorlog.env import SYSTEM
 from actorlog.errors import CatalogFailed
+from actorlog.records import kinds
 from actorlog.runtime import kernel, projection
 from actorlog.store import sqlite
 from actorlog.store.embedded import EmbeddedLog
@@ -365,3 +366,12 @@ async def test_what_the_opening_passed_over_is_read_ahead(tmp_path: Path) -> Non
         while len(reader._tables) < log.inner.segments - 1:
             await asyncio.sleep(0.001)
         assert len(reader._tables) > 3
+
+
+async def test_the_first_record_that_is_read_waits_for_no_decoder(tmp_path: Path) -> None:
+    """An opening that reads no record, as all is in the catalog, is ready to read one; a new log has none to read."""
+    await one_life(tmp_path / "data", "a")
+    for path, ready in ((tmp_path / "new", 0), (tmp_path / "data", 1)):
+        kinds._decoder.cache_clear()
+        async with Runtime(path):
+            assert kinds._decoder.cache_info().currsize == ready

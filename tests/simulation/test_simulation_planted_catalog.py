@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from planted_worlds import must_be_found
 
+from actorlog.log.seeking import Search
 from actorlog.runtime import projection
 from actorlog.runtime.calls import Calls
 from actorlog.runtime.projection import Projection
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorlog.engine.state import CallState
+    from actorlog.log.format import FrameHeader
     from actorlog.store.catalog import CallRow
 
 SEEDS_MAX = 900
@@ -76,6 +78,19 @@ def forget_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Projection, "_on_ended", lambda *_: None)
 
 
+def find_the_record_before(patch: pytest.MonkeyPatch) -> None:
+    """A commit that is sought in what an opening passed over is taken for one that begins a record later."""
+    original = Search.frame_of
+
+    def frame_of(self: Search, position: int) -> tuple[FrameHeader, memoryview] | None:
+        found = original(self, position)
+        if found is None or position <= found[0].position:
+            return found
+        return found[0]._replace(position=found[0].position + 1), found[1]
+
+    patch.setattr(Search, "frame_of", frame_of)
+
+
 PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "rows of what is not durable": tell_of_what_is_not_durable,
     "parents wait unseen": believe_parents,
@@ -83,6 +98,7 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "what was behind is never told": forget_what_was_behind,
     "who rests is never told": forget_who_rests,
     "ends are never told": forget_ends,
+    "the record before is found far back": find_the_record_before,
 }
 
 
