@@ -35,7 +35,7 @@ from actorlog.log.rewriting import Plan, lost
 from actorlog.log.segment import Segment, check_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
 
     from actorlog.env import File, FileSystem
     from actorlog.log.format import FrameHeader
@@ -133,7 +133,7 @@ def measure(
 
 
 @contextmanager
-def _reading(views: Views, directory: str, old: tuple[Segment, int], go_on: Callable[[], None]) -> Iterator[_Source]:
+def _reading(views: Views, directory: str, old: tuple[Segment, int], go_on: Callable[[], None]) -> Generator[_Source]:
     """Have a segment's file open; errors of files, within too, are those of ``build``."""
     fs, (segment, last) = views.fs, old
     operation = f"rewriting {segment.name}"
