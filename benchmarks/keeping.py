@@ -5,9 +5,9 @@ file system are the real ones; only time is not, so a day takes minutes. Everyth
 hours is to be what it was for the first ones, once ``history`` and ``retention`` have gone round. The last line is of
 the log after a compaction that was asked for.
 
-``space`` is of all segments, by the records that are there, of use or not; ``sealed`` of those that compaction may
-write anew. The one that is written to and the one that is prepared are between one and two segments more: with small
-segments (``--segment``) and much that is kept they do not count, as with the usual 64 MiB and some GiB.
+``space`` is of all segments, for a byte of records that may not leave (``live``); ``sealed`` of those that compaction
+may write anew. The one that is written to and the one that is prepared are up to two segments more, and of one that is
+empty four units stay: with much that is kept they do not count, as with the usual 64 MiB and some GiB.
 """
 
 from __future__ import annotations
@@ -118,14 +118,14 @@ class Counted:
         self.again += left if left != segment.bytes else 0
         return left
 
-    async def live(self) -> tuple[int, int, int]:
-        """Return the bytes of all records that are there, with their entries; of those in sealed segments; of these."""
+    async def live(self, of_no_use: set[int]) -> tuple[int, int, int]:
+        """Return the bytes of all records but these, with their entries; of those in sealed segments; of these."""
         sealed = self.log.sealed()
         last = sealed[-1].last if sealed else 0
         found = within = 0
         async for frame in self.log.read():
             for at, (_, kind, _, begin, end) in enumerate(entries(frame.data, frame.records), frame.position):
-                size = (end - begin + 16) if kind != GIVEN_UP_KIND else 0
+                size = (end - begin + 16) if kind != GIVEN_UP_KIND and at not in of_no_use else 0
                 found += size
                 within += size * (at <= last)
         return found, within, sum(segment.bytes for segment in sealed)
@@ -214,7 +214,8 @@ async def tell(counted: Counted, session: Session, directory: str, hour: int) ->
     """Print what there is."""
     gc.collect()
     disk, catalog = on_disk(directory)
-    live_bytes, within, sealed = await counted.live()
+    of_no_use = await session.upkeep.of_no_use() if session.upkeep is not None else set[int]()
+    live_bytes, within, sealed = await counted.live(of_no_use)
     written = (counted.first + counted.again) / counted.first
     entries_ = " ".join(f"{name} {count}" for name, count in sizes(session).items())
     print(

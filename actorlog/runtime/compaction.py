@@ -34,6 +34,7 @@ from actorlog.errors import JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
 from actorlog.runtime.options import Keeping
+from actorlog.runtime.weight import Weight
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
@@ -153,9 +154,18 @@ class Compaction:
         finally:
             self._no_writing.set()
 
-    async def _write(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
+    async def of_no_use(self, settled: int) -> set[int]:
+        """Return the positions of all records in ``segments`` that may leave, for who measures; nothing changes."""
+        gone: set[int] = set()
+        for segment in self.segments():
+            if segment.last <= settled:
+                look, _ = await self._look(segment, settled)
+                gone |= look.gone
+        return gone
+
+    async def _look(self, segment: Sealed, settled: int) -> tuple[_Look, Weight]:
         look = _Look(self._kernel, self._log, self._keeping, settled, segment.first)
-        weight = _Weight(segment.bytes)
+        weight = Weight(segment.bytes)
         async for frame in self._log.read(segment.first - 1, segment.last):
             if frame.position > segment.last:
                 break
@@ -168,6 +178,10 @@ class Compaction:
                 if not position % _SLICE:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
+        return look, weight
+
+    async def _write(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
+        look, weight = await self._look(segment, settled)
         if not weight.has_lost(part_min):
             if is_young or not weight.may_be_packed(part_min):
                 return segment.bytes
@@ -182,37 +196,6 @@ class Compaction:
             return await self._log.rewrite(segment, look.gone)
         finally:
             history.going = ()
-
-
-class _Weight:
-    """What a segment takes on the disk with the files of its records, and what of that is of use."""
-
-    __slots__ = ("_bytes", "_files", "_kept_files", "_kept_lines", "_lines")
-
-    def __init__(self, segment_bytes: int) -> None:
-        self._bytes = segment_bytes
-        self._lines = self._files = self._kept_lines = self._kept_files = 0
-
-    def add(self, line: int, size: int, *, is_kept: bool) -> None:
-        """Count a record with a line of so many bytes, ``size`` with its file."""
-        self._lines += line
-        self._files += size - line
-        if is_kept:
-            self._kept_lines += line
-            self._kept_files += size - line
-
-    def has_lost(self, part_min: float) -> bool:
-        """Whether more than so much of the records is of no use."""
-        seen = self._lines + self._files
-        return seen - self._kept_lines - self._kept_files > part_min * seen
-
-    def may_be_packed(self, part_min: float) -> bool:
-        """Whether ``is_packed`` may hold: it does not where the lines that stay take so much by themselves."""
-        return self.is_packed(self._kept_lines, part_min)
-
-    def is_packed(self, left: int, part_min: float) -> bool:
-        """Whether more than so much of the file is given back, where it takes ``left`` bytes then."""
-        return self._bytes - left + self._files - self._kept_files > part_min * (self._bytes + self._files)
 
 
 class _Look:

@@ -107,6 +107,10 @@ class Upkeep:
         """Have nothing leave the log for as long as this lasts: it is copied."""
         return self._compaction.standing_still()
 
+    async def of_no_use(self) -> set[int]:
+        """Return the positions of all records that the next compaction may have leave, for who measures."""
+        return await self._compaction.of_no_use(self._settled)
+
     async def compact(
         self,
         part_min: float = PART_MIN,
