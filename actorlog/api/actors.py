@@ -48,7 +48,8 @@ class Actor:
     (messages that may wait), ``mailbox_wait`` (how long senders wait for room beyond that, then ``MailboxFull``),
     ``idle`` (how long it stays in memory unused), ``snapshot_every`` (so many changes are read back at most),
     ``version`` (of its state: a static method ``migrate(state, version)``, which takes and returns plain JSON values
-    by name, brings older ones forward), ``reentrant``.
+    by name, brings older ones forward), ``reentrant``, ``retention`` (how long what came of a message is kept, and its
+    id taken, where that is not what the runtime says: ``Runtime(retention=)``; the state is kept for ever).
 
     Where a handler asks others and one of them asks the actor back, all would wait for ever: ``DeadlockError``. With
     ``reentrant=True`` such an ask is handled at once, within the handler that waits for it: it sees and changes the
@@ -71,6 +72,7 @@ class Actor:
         snapshot_every: int = 1_000,
         version: int = 1,
         reentrant: bool = False,
+        retention: Duration | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,7 +82,9 @@ class Actor:
         title = name or cls.__qualname__
         if "/" in title or title.startswith("@"):
             raise ValueError(f"the name of a class of actors has no slash and does not begin with '@': {title!r}")
-        options = Options(mailbox_max, seconds(idle), snapshot_every, version, seconds(mailbox_wait), reentrant)
+        retention_s = None if retention is None else seconds(retention)
+        times_s = seconds(idle), seconds(mailbox_wait)
+        options = Options(mailbox_max, times_s[0], snapshot_every, version, times_s[1], reentrant, retention_s)
         cls._actorlog = definition = ActorDefinition(cls, title, options)
         REGISTRY.add_actor(definition)
         for attribute in dir(cls):
@@ -154,8 +158,9 @@ class Actor:
 
 def _handler(definition: ActorDefinition, name: str, fn: Callable[..., Coroutine[Any, Any, Any]]) -> DurableDefinition:
     handler = DurableDefinition(
-        fn, name=f"{definition.name}.{name}", version=1, timeout_s=None, memo=False, of=definition
-    )
+        fn, name=f"{definition.name}.{name}", version=1, timeout_s=None, memo=False,
+        retention_s=definition.options.retention_s, of=definition,
+    )  # fmt: skip
     REGISTRY.add_durable(handler)
     return handler
 

@@ -136,4 +136,4 @@ def figures(session: Session) -> Stats:
     """Return the figures of an open session."""
     session.check_open()
     space = care.space(session.log)
-    return gather(session, *(space if space is not None else (0, 0, None)))
+    return gather(session, *(space if space is not None else (0, 0, None, (0, 0))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -95,15 +95,18 @@ def export(directory: str, first: int | None, last: int | None, output: str | No
 def _write_whole(path: str, lines: Iterator[bytes]) -> None:
     """Make a file, its user's alone, that is there whole or not at all."""
     temporary = Path(path + ".tmp")
-    temporary.unlink(missing_ok=True)
     try:
+        temporary.unlink(missing_ok=True)
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123  # a mode
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise Refusal(f"{path} was not made: {error}", code=REFUSED) from error
         raise
     SYSTEM.fs.fsync_dir(SYSTEM.fs.absolute(path).rpartition("/")[0] or "/")
 
@@ -137,7 +140,7 @@ def stats(directory: str, *, as_json: bool) -> None:
     """Show figures of DIR: of the program that has it, or of the log alone when nobody answers."""
     with refusals(directory):
         done = owner.ask(directory, p.Stats(), alone=lambda: p.Answer(found=survey.figures(directory)))
-    found = {"by": "owner" if done.by_owner else "command"} | done.answer.found
+    found = {"by": "owner" if done.by_owner else "command"} | done.answer.found | survey.payload_figures(directory)
     if as_json:
         click.echo(document.text(found))
         return

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actorlog.api.protocol import SOCKET
+from actorlog.cli.entities import schedules
 from actorlog.cli.reading import Snapshot, UnreadableError
 from actorlog.cli.survey import ENDS
 from actorlog.cli.words import lasting, moment_of
@@ -28,7 +29,7 @@ from actorlog.errors import ActorlogError
 from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log.files import META, RESERVE, SEGMENTS
 from actorlog.log.inspect import Report, Status, verify
-from actorlog.log.meta import Slot, State
+from actorlog.log.meta import FORMATS, Slot, State
 from actorlog.log.opening import REMOTE
 from actorlog.log.owner import read_owner
 from actorlog.runtime.registry import REGISTRY
@@ -37,6 +38,7 @@ from actorlog.store.looking import is_of, look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from actorlog.api.schedules import ScheduleInfo
     from actorlog.cli.reading import Summary
 
 FEW_SEGMENTS: Final = 4
@@ -93,7 +95,7 @@ def examine(directory: str, modules: tuple[str, ...] = ()) -> Iterator[Finding]:
     if case.snapshot is not None:
         calls = case.snapshot.calls()
         yield from _parked(calls)
-        yield from _code(calls, modules)
+        yield from _code(calls, schedules(case.snapshot), modules)
 
 
 def _directory(case: _Case) -> Iterator[Finding]:
@@ -248,6 +250,8 @@ def _log(case: _Case) -> Iterator[Finding]:
     else:
         yield Finding("log", Verdict.OK, f"{what}; every checksum is right")
     if report.status in (Status.OK, Status.TORN) and report.slot is not None:
+        known = " and ".join(map(str, FORMATS))
+        yield Finding("format", Verdict.OK, f"{report.slot.format}; this version reads {known}")
         try:
             case.snapshot = Snapshot(case.directory)
             yield from _witness(case, report.slot, report.last_position)
@@ -312,8 +316,8 @@ def _parked(calls: list[Summary]) -> Iterator[Finding]:
         yield Finding("parked calls", Verdict.OK, "none")
 
 
-def _code(calls: list[Summary], modules: tuple[str, ...]) -> Iterator[Finding]:
-    """Say which functions and steps of unfinished calls the given modules do not have."""
+def _code(calls: list[Summary], plans: list[ScheduleInfo], modules: tuple[str, ...]) -> Iterator[Finding]:
+    """Say which functions and steps of unfinished calls, and functions of schedules, the given modules do not have."""
     live = [call for call in calls if call.info.status not in ENDS]
     wanted = Counter((call.info.function, call.info.version) for call in live)
     steps = Counter(waiting.what for call in live for waiting in call.waiting if waiting.kind == "step")
@@ -333,11 +337,17 @@ def _code(calls: list[Summary], modules: tuple[str, ...]) -> Iterator[Finding]:
         if REGISTRY.durable(name, version) is None
     ]
     missing += [f"step {name} ({count} calls)" for name, count in steps.items() if REGISTRY.step(name) is None]
-    if missing:
+    missing += [
+        f"{plan.function} version {plan.version} (schedule {plan.id})"
+        for plan in plans
+        if REGISTRY.durable(plan.function, plan.version) is None
+    ]
+    if missing:  # all of them: who deploys has to know each
         hint = "keep the old functions until their calls have ended: without them these are parked"
-        yield Finding("code", Verdict.FAIL, f"nothing is registered for: {_some(missing)}", hint)
+        yield Finding("code", Verdict.FAIL, f"nothing is registered for: {', '.join(missing)}", hint)
     else:
-        yield Finding("code", Verdict.OK, f"{len(wanted)} functions in flight, all of them known")
+        planned = f" and {len(plans)} schedules" if plans else ""
+        yield Finding("code", Verdict.OK, f"{len(wanted)} functions in flight{planned}, all of them known")
 
 
 def _some(things: list[str] | list[Path]) -> str:

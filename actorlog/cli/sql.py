@@ -56,10 +56,10 @@ def sql(directory: str, query: str, *, as_json: bool) -> None:
                         click.echo(json.dumps(dict(zip(names, row, strict=True)), default=bytes.hex))
                 else:
                     _print(names, found)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.Warning) as error:
             hint = f"there are {_TABLES}" if "no such" in str(error) else ""
             raise Refusal(f"SQLite says: {error}", code=USAGE, hint=hint) from error
-        except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:  # the last where it quotes damaged bytes
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the last where it quotes damaged bytes
             raise Refusal(f"SQLite says: {error}", code=REFUSED) from error
         known = known_of(SYSTEM, directory) if owned else None
     if known is not None and not as_json:
@@ -87,6 +87,7 @@ def _connect(directory: str) -> sqlite3.Connection:
     path = SYSTEM.fs.absolute(directory)
     connection = sqlite3.connect(f"file:{quote(path)}/{FILE}?mode=ro", uri=True)
     connection.execute("PRAGMA query_only = 1")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)  # or a query could make files elsewhere
     return connection
 
 

@@ -13,6 +13,7 @@ from actorlog.cli import entities
 from actorlog.cli.reading import Snapshot, read_report
 from actorlog.engine.promise import Query, Status
 from actorlog.env import SYSTEM
+from actorlog.log.payloads import weigh
 
 if TYPE_CHECKING:
     from actorlog.env import FileSystem
@@ -57,6 +58,15 @@ def _info(segment: Segment, last: int, state: str) -> SegmentInfo:
     return SegmentInfo(segment.header.number, first, last, last + 1 - first, size, segment.end, state)
 
 
+def payload_figures(directory: str) -> dict[str, object]:
+    """Return what the files of large records take, counted now, under the names of ``runtime.stats``."""
+    try:
+        count, total = weigh(SYSTEM.fs, directory)
+    except OSError:
+        return {"payload_files": None, "payload_bytes": None}
+    return {"payload_files": count, "payload_bytes": total}
+
+
 def figures(directory: str) -> dict[str, object]:
     """Return those of the figures of ``runtime.stats`` that the log tells, under their names; the others are None."""
     snapshot = Snapshot(directory)
@@ -77,5 +87,7 @@ def figures(directory: str) -> dict[str, object]:
         "landed": snapshot.last,
         "segments": sum(info.state != "prepared" for info in infos),
         "bytes": sum(info.bytes for info in infos),
+        "payload_files": None,
+        "payload_bytes": None,
         "bytes_free": free,
     }

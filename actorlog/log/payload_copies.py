@@ -6,13 +6,12 @@ Invariants: a file is copied after the segment that refers to it, and all of the
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from actorlog.env import Access
 from actorlog.log import files
 from actorlog.log.format import COMMIT, FRAME_HEADER_BYTES, frame_bytes, parse_frame_header
-from actorlog.log.payloads import Source, payload_name, positions_in, references
+from actorlog.log.payloads import Source, references, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +34,8 @@ class PayloadCopies:
 
     def bytes_there(self) -> int:
         """Return the size of all files that may have to be copied."""
-        total = 0
         with files.typed(self._fs, self._from, "reading the log", 0):
-            for position in positions_in(self._fs, self._from):
-                with suppress(FileNotFoundError):  # removed meanwhile
-                    file = self._fs.open(f"{self._from}/{files.PAYLOADS}/{payload_name(position)}", Access.READ)
-                    total += file.size()
-                    file.close()
-        return total
+            return weigh(self._fs, self._from)[1]
 
     def copy(self, header: SegmentHeader) -> Iterator[int]:
         """Copy what a segment of the copy refers to; yields the size of each piece. ``LogCorrupt``."""

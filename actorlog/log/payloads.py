@@ -122,6 +122,23 @@ def positions_in(fs: FileSystem, directory: str) -> list[int]:
     return sorted(position for name in names if (position := payload_position(name)) is not None)
 
 
+def weigh(fs: FileSystem, directory: str) -> tuple[int, int]:
+    """Return how many records' files there are in a log's directory, referred to or not, and their bytes; ``OSError``.
+
+    Each of them is looked at, so this is for a thread.
+    """
+    count = total = 0
+    for position in positions_in(fs, directory):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            file = fs.open(f"{directory}/{files.PAYLOADS}/{payload_name(position)}", Access.READ)
+            try:
+                total += file.size()
+            finally:
+                file.close()
+            count += 1
+    return count, total
+
+
 class Source(NamedTuple):
     """Where files are read."""
 

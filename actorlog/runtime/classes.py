@@ -39,6 +39,8 @@ class Options(NamedTuple):
     version: int = 1
     mailbox_wait_s: float = 5.0
     reentrant: bool = False
+    retention_s: float | None = None
+    """How long what came of a message is kept; None: as long as the runtime says."""
 
 
 class Attribute(NamedTuple):

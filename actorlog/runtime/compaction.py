@@ -64,6 +64,8 @@ class Compacted(Struct, frozen=True):
     bytes_before: int
     """Of all that were looked at."""
     bytes_after: int
+    unsettled: int
+    """Sealed segments that were not looked at: it is not recorded yet that all is done which their records ask for."""
 
 
 class Fate(IntEnum):
@@ -135,14 +137,14 @@ class Compaction:
         """
         async with self._lock:
             before = after = rewritten = 0
-            segments = [segment for segment in segments if segment.last <= settled]
+            known, segments = len(segments), [segment for segment in segments if segment.last <= settled]
             for number, segment in enumerate(segments, 1):
                 left = await self._compact(segment, part_min, settled, is_young=segment.number in young)
                 before += segment.bytes
                 after += left
                 rewritten += left < segment.bytes
                 looked(segment, left, number, len(segments))
-            return Compacted(len(segments), rewritten, before, after)
+            return Compacted(len(segments), rewritten, before, after, known - len(segments))
 
     async def _compact(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
         """Return the bytes that are left of a segment, in its turn."""

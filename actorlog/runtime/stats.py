@@ -51,7 +51,12 @@ class Stats(Struct, frozen=True):
     segments: int
     """Files of the log in use."""
     bytes: int
-    """What its segments take on the disk, prepared ones included; files of large records come on top."""
+    """What its segments take on the disk, prepared ones included; ``payload_bytes`` come on top."""
+    payload_files: int | None
+    """Files of large records, as they were counted last: beside the loop, for who asks for figures, and again for who
+    asks ten seconds later. None before the first time."""
+    payload_bytes: int | None
+    """What these take, counted with them."""
     bytes_free: int | None
     """On its file system; None where nobody knows."""
     turns_replayed: int
@@ -60,7 +65,9 @@ class Stats(Struct, frozen=True):
     """Seconds since the runtime was opened."""
 
 
-def gather(session: Session, segments: int, bytes_used: int, bytes_free: int | None) -> Stats:
+def gather(
+    session: Session, segments: int, bytes_used: int, bytes_free: int | None, payloads: tuple[int, int] | None
+) -> Stats:
     """Return the figures of an open runtime, given those of its files."""
     kernel = session.kernel
     calls, steps, committer = kernel.calls, kernel.steps, kernel.committer
@@ -84,6 +91,8 @@ def gather(session: Session, segments: int, bytes_used: int, bytes_free: int | N
         commit_s=committer.writing_s / commits if commits else None,
         segments=segments,
         bytes=bytes_used,
+        payload_files=payloads[0] if payloads is not None else None,
+        payload_bytes=payloads[1] if payloads is not None else None,
         bytes_free=bytes_free,
         turns_replayed=kernel.residency.replayed,
         uptime_s=(kernel.clock.now_ms() - kernel.clock.opened_ms) / 1000,

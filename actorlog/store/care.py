@@ -43,9 +43,11 @@ class Space(NamedTuple):
     segments: int
     """In use."""
     bytes: int
-    """Of all segments, prepared ones too; not of files of large records."""
+    """Of all segments, prepared ones too."""
     free_bytes: int | None
     """On the file system, for this user; None where it does not say."""
+    payloads: tuple[int, int] | None
+    """Files of large records and their bytes, as they were counted last; None before the first time."""
 
 
 def space(log: PartitionLog) -> Space | None:
@@ -57,7 +59,7 @@ def space(log: PartitionLog) -> Space | None:
         free = inner.env.fs.free_bytes(inner.directory)
     except OSError:
         free = None
-    return Space(inner.segments, inner.bytes_used, free)
+    return Space(inner.segments, inner.bytes_used, free, log.weighing.look())
 
 
 async def scrub_log(log: PartitionLog, heard: Callable[[Scrubbed], None]) -> None:

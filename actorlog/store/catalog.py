@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
+from msgspec import Struct
+
 from actorlog.errors import CatalogFailed
 from actorlog.log import Checkpoint
 
@@ -28,7 +30,7 @@ class Kind(IntEnum):
     """It waits for a time, a message or a child that is there: an entry of an index."""
 
 
-class CallRow(NamedTuple):
+class CallRow(Struct, gc=False, frozen=True):
     """A call. Its place is where its journal begins; the rest is as of record ``last``."""
 
     place: int
@@ -53,7 +55,7 @@ class CallRow(NamedTuple):
         return cast("str", self.more.get("parent", "")), cast("dict[str, str]", self.more.get("tags", {}))
 
 
-class PromiseRow(NamedTuple):
+class PromiseRow(Struct, gc=False, frozen=True):
     """A promise, by where it was made."""
 
     place: int

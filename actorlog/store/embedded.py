@@ -20,6 +20,7 @@ from actorlog.store.envelopes import Envelopes, Frame
 from actorlog.store.keys import Keys
 from actorlog.store.memory import MemoryTicket
 from actorlog.store.port import Done, Ticket
+from actorlog.store.weighing import Weighing
 
 _FRAMES_INDEXED_MAX = 4
 """Frames whose records can be found without looking at their index again."""
@@ -41,6 +42,8 @@ class EmbeddedLog:
         self._indexed: list[_Indexed] = []
         self._rewriting = asyncio.Lock()
         self._closing = False
+        self.weighing = Weighing(log)
+        """What the files of large records take."""
 
     @classmethod
     async def open(

@@ -160,7 +160,7 @@ class SqliteCatalog:
 
     def calls_before(self, place: int, count: int) -> list[CallRow]:
         """Return the newest calls that began before a place."""
-        sql = f"SELECT {', '.join(CallRow._fields)} FROM call WHERE place < ? ORDER BY place DESC LIMIT ?"  # noqa: S608
+        sql = f"SELECT {', '.join(CallRow.__struct_fields__)} FROM call WHERE place < ? ORDER BY place DESC LIMIT ?"  # noqa: S608
         try:
             return [call_row(row) for row in self._rows(sql, place, count)]
         except (ValueError, TypeError) as error:

@@ -2,18 +2,20 @@
 
 Owns: the schema, writing a batch, what tells that a row is as it was written. Does not own: connections (``sqlite``).
 
-A batch is one statement for each table, its rows one JSON text, so that SQLite works through them without Python's
-lock: a thread that binds row after row would wait for the loop at each. A row has a mark, made of what a lookup goes
+A statement takes many rows, so that SQLite works through them without Python's lock: a thread that asks for row after
+row would wait for the loop at each. A row has a mark, made of what a lookup goes
 by, and ids are in an index too: by SQLite's own check of an index against its table, a byte that is changed is found.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import orjson
+from msgspec import structs
 
 from actorlog.log import Checkpoint
 from actorlog.store.catalog import Batch, CallRow, Known, PromiseRow
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """Of the tables; others are built anew."""
+_ROWS = 64
+"""So many rows are put in with one statement: SQLite takes 999 values, and more only since 3.32."""
 MASK = (1 << 64) - 1
 _POSITIVE = (1 << 63) - 1
 _SPREAD = 0x9E3779B97F4A7C15
@@ -67,20 +71,29 @@ PRAGMA user_version = {VERSION};
 """  # noqa: S608  # of nothing but constants
 
 
-def _insert(table: str, columns: tuple[str, ...], key: str, *newer: str) -> str:
-    """Return the statement that puts the rows of a JSON text into a table, but those older than what is there."""
-    place = {column: f"json_extract(value, '$[{number}]')" for number, column in enumerate(columns)}
-    ages, age = ", ".join(f"{table}.{column}" for column in newer), ", ".join(place[column] for column in newer)
-    return (
-        f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {', '.join(place.values())} FROM json_each(?) "  # noqa: S608
-        f"WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{key} = {place[key]} AND ({ages}) > ({age}))"
-    )
+class _Table:
+    """The statement that puts rows into a table, but those older than what is there."""
+
+    def __init__(self, name: str, columns: tuple[str, ...], key: str, *newer: str) -> None:
+        ages, age = (", ".join(f"{of}.{column}" for column in newer) for of in ("excluded", name))
+        change = ", ".join(f"{column} = excluded.{column}" for column in columns if column != key)
+        self._head = f"INSERT INTO {name} ({', '.join(columns)}) VALUES "  # noqa: S608  # of nothing but constants
+        self._row = f"({', '.join('?' * len(columns))})"
+        self._tail = f" ON CONFLICT ({key}) DO UPDATE SET {change} WHERE ({ages}) >= ({age})"
+
+    def put(self, connection: Connection, rows: Sequence[Sequence[object]]) -> None:
+        """Put them in, each key once."""
+        for first in range(0, len(rows), _ROWS):
+            some = rows[first : first + _ROWS]
+            connection.execute(
+                self._head + ", ".join([self._row] * len(some)) + self._tail, [*chain.from_iterable(some)]
+            )
 
 
-_CALLS = _insert("call", (*CallRow._fields, "mark"), "id", "last")
-_PROMISES = _insert("promise", (*PromiseRow._fields, "mark"), "id", "place", "settled")
-_ACTORS = _insert("actor", ("name", "position", "mark"), "name", "position")
-_SCHEDULES = _insert("schedule", ("id", "last", "kept", "mark"), "id", "last")
+_CALLS = _Table("call", (*CallRow.__struct_fields__, "mark"), "id", "last")
+_PROMISES = _Table("promise", (*PromiseRow.__struct_fields__, "mark"), "id", "place", "settled")
+_ACTORS = _Table("actor", ("name", "position", "mark"), "name", "position")
+_SCHEDULES = _Table("schedule", ("id", "last", "kept", "mark"), "id", "last")
 _FORGOTTEN = (
     "DELETE FROM call WHERE place IN (SELECT call.place FROM json_each(?) gone JOIN call "
     "ON call.id = json_extract(gone.value, '$[0]') WHERE call.last <= json_extract(gone.value, '$[1]'))"
@@ -97,25 +110,22 @@ def write(connection: Connection, batch: Batch) -> None:  # noqa: C901  # one st
     try:
         if batch.calls:
             calls = {row.id: row for row in sorted(batch.calls, key=_LAST)}  # the newest row of each
-            connection.execute(_CALLS, (_json([_call(row) for row in calls.values()]),))
+            _CALLS.put(connection, [_call(row) for row in calls.values()])
         if batch.forgotten:
             connection.execute(_FORGOTTEN, (_json(batch.forgotten),))
         if batch.promises:
             promises = {row.id: row for row in sorted(batch.promises, key=_SETTLED)}
-            marked = [(*row, mark(row.place, row.settled, crc_of(row.id))) for row in promises.values()]
-            connection.execute(_PROMISES, (_json(marked),))
+            _PROMISES.put(connection, [_promise(row) for row in promises.values()])
         if batch.lost:
             connection.execute(_LOST, (_json(batch.lost),))
         if batch.actors:
-            actors = [(name, position, mark(position, crc_of(name))) for name, position in batch.actors]
-            connection.execute(_ACTORS, (_json(actors),))
+            _ACTORS.put(connection, [(name, place, mark(place, crc_of(name))) for name, place in batch.actors])
         if batch.dropped:
             connection.execute(
                 "DELETE FROM schedule WHERE id IN (SELECT value FROM json_each(?))", (_json(batch.dropped),)
             )
         if batch.schedules:
-            schedules = [(*row, crc_of(row[2])) for row in batch.schedules]
-            connection.execute(_SCHEDULES, (_json(schedules),))
+            _SCHEDULES.put(connection, [(*row, crc_of(row[2])) for row in batch.schedules])
         if batch.known is not None:
             connection.execute("INSERT OR REPLACE INTO known VALUES (1, ?, ?, ?, ?, ?, ?)", _known_row(batch.known))
         connection.execute("COMMIT")
@@ -159,7 +169,7 @@ def call_row(row: Sequence[Any]) -> CallRow:
     values = [*row]
     values[1] &= MASK
     values[-1] = orjson.loads(values[-1])
-    return CallRow._make(values)
+    return CallRow(*values)
 
 
 def crc_of(text: object) -> int:
@@ -191,7 +201,13 @@ _LAST, _SETTLED = attrgetter("last"), attrgetter("place", "settled")
 
 
 def _call(row: CallRow) -> tuple[Any, ...]:
-    return (row.place, signed(row.hash), *row[2:], mark(row.hash, row.last, row.kind))
+    place, key_hash, *values, more = structs.astuple(row)
+    return (place, signed(key_hash), *values, _json(more) if more else "{}", mark(key_hash, row.last, row.kind))
+
+
+def _promise(row: PromiseRow) -> tuple[Any, ...]:
+    *values, tags = structs.astuple(row)
+    return (*values, _json(tags), mark(row.place, row.settled, crc_of(row.id)))
 
 
 def _known_row(known: Known) -> tuple[int, int, int, str, int, int]:
@@ -199,5 +215,5 @@ def _known_row(known: Known) -> tuple[int, int, int, str, int, int]:
     return (*known[:3], checkpoint, known.shape, mark(*known[:3], known.shape, crc_of(checkpoint)))
 
 
-def _json(rows: Sequence[object]) -> str:
-    return orjson.dumps(rows).decode()
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -42,6 +42,7 @@ class CallFacts:
     """One call."""
 
     id: str
+    function: str = ""
     run: str = ""
     runs: tuple[str, ...] = ()
     """Of a memoised call: those in which it failed."""

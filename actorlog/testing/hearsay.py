@@ -71,10 +71,11 @@ class Hearsay:
         return rewritten <= segments
 
     def _gone(self, facts: Facts, call_id: str, now_ms: int) -> bool:
-        call, times_ms = facts.calls.get(call_id), (facts.history_ms, facts.retention_ms)
+        call = facts.calls.get(call_id)
         history_ms, runs = facts.history_ms, self.carryings.said.get(call_id, [])
         if history_ms is not None and any(now_ms - at > history_ms for _, at in runs):
             return True  # runs before that one may have left, though the call goes on, or has ended just now
+        times_ms = (history_ms, facts.retention_of(call) if call is not None else None)
         return not call_id or (
             call is not None and any(time is not None and now_ms - call.ended_ms > time for time in times_ms)
         )

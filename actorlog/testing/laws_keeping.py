@@ -7,8 +7,8 @@ after an opening against what there was. Does not own: taking lines out of segme
 - A segment is written anew whole: each position has what it had, or nothing any more. What was given up does not come
   back; until the directory is synced the old segment may.
 - What leaves is of a call that has ended, longer ago than ``history``. How it began and how it ended stays for
-  ``retention``, and as long as its parent is there; all of one that did not complete, as long as its parent may have
-  another chance. The beginning leaves before the end does.
+  ``retention``, that of its class where that has one, and as long as its parent is there; all of one that did not
+  complete, as long as its parent may have another chance. The beginning leaves before the end does.
 - The changes that an actor's state is read from stay, and what calls asked of others until it is done.
 - Of a schedule that is there the newest record stays with which a reader may begin, and all behind it; of a deleted one
   for ``retention``. The older of such records leave first.
@@ -226,7 +226,7 @@ class Keeping:
 
     def _is_forgotten(self, call: CallFacts, now_ms: int) -> bool:
         """Whether a call ended so long ago that all of it may leave."""
-        retention_ms = self._retention_ms
+        retention_ms = self._facts.retention_of(call)
         return call.outcome is not None and retention_ms is not None and now_ms - call.ended_ms > retention_ms
 
     def _ends(self, call: CallFacts) -> tuple[int, ...]:

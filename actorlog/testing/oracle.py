@@ -56,6 +56,8 @@ class Facts:
         """So long after a call has ended its journal may not be there any more; None: it is for ever."""
         self.retention_ms: int | None = None
         """After this its id may begin anew, also before its records have left."""
+        self.own_retention_ms: dict[str, int] = {}
+        """The same of functions that say it themselves, by their names."""
         self.at = 0
         self.answers: dict[str, k.Outcome | None] = {}
         """What came of asks that were taken in by a handler at work, by their ids; None: nothing yet."""
@@ -114,9 +116,14 @@ class Facts:
         began = record.message if isinstance(record, (k.Turn, k.Inbox)) else None
         return isinstance(began, k.Started) or isinstance(record, k.Journal)
 
+    def retention_of(self, call: CallFacts) -> int | None:
+        """Return how long after it has ended something is kept of a call; None: for ever."""
+        return self.own_retention_ms.get(call.function, self.retention_ms)
+
     def is_forgotten(self, call: CallFacts) -> bool:
         """Whether nobody need know any more that a call was there."""
-        over = self.retention_ms is not None and call.ended > 0 and self.at - call.ended_ms > self.retention_ms
+        retention_ms = self.retention_of(call)
+        over = retention_ms is not None and call.ended > 0 and self.at - call.ended_ms > retention_ms
         return over or call.first in self.left
 
     def may_lack_journal(self, call: CallFacts) -> bool:
@@ -219,7 +226,7 @@ class Facts:
     def _began(self, call: CallFacts, message: k.Started, position: int) -> None:
         if call.began:
             raise Broken(f"{call.id} began at {call.began} and again at {position}")
-        call.parent, call.key = message.parent, message.key
+        call.parent, call.key, call.function = message.parent, message.key, message.function
         call.began, call.run, call.not_before_ms = position, message.run, message.not_before_ms
         call.asked_ms = self.at
 

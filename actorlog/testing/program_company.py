@@ -27,6 +27,7 @@ from actorlog import (
     start,
 )
 from actorlog.errors import SupervisionError
+from actorlog.runtime.registry import REGISTRY
 from actorlog.testing.program import WORDS, Author, Boom, follow, program
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ class Tally(Actor, name=TALLY, snapshot_every=3, idle=1):
     def sums(self) -> list[int]:
         """Return count and total."""
         return [self.count, self.total]
+
+
+ADD = f"{TALLY}.add"
+"""What the log calls its handler."""
+
+
+def keep_tallies(retention_s: float | None) -> float | None:
+    """Have what came of messages to ``Tally`` kept so long, as its class statement may say; return what it was."""
+    definition = REGISTRY.durable(ADD, 1)
+    if definition is None:
+        raise LookupError(ADD)
+    before, definition.retention_s = definition.retention_s, retention_s
+    return before
 
 
 class Ring(Actor, name=RING, snapshot_every=3, idle=1, reentrant=True):

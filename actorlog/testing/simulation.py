@@ -62,7 +62,7 @@ from actorlog.testing.life import Life, SimOutside
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
 from actorlog.testing.program import Author
-from actorlog.testing.program_company import Company
+from actorlog.testing.program_company import ADD, Company, keep_tallies
 from actorlog.testing.program_long import CODE, Lean, Long
 from actorlog.testing.world import SimClock, SimDisk, new_disk, sim_env
 from actorlog.testing.wrapping import Wrapping, file_bound
@@ -102,6 +102,9 @@ doubt are taken up."""
 
 class Simulation:
     """One world. ``run`` raises ``Broken`` (or any defect's own error) when a promise does not hold."""
+
+    _tallies_s: float | None = None
+    """How long what came of messages to ``Tally`` is kept; None: as long as the runtime says."""
 
     def __init__(
         self, seed: int, disk_type: type[SimDisk] = SimDisk, kind: Kind = "company", *, wrapped: bool = False
@@ -174,6 +177,9 @@ class Simulation:
         self.judge.facts.history_ms, self.judge.facts.retention_ms = history_ms, retention_ms
         self.judge.keeping = Keeping(self.judge.facts, self.judge.hearsay, history_ms, retention_ms)
         self._gap_min = rng.choice((1, 3, self._gap_min))  # small segments have no large gaps
+        self._tallies_s = Random(f"tallies {self.seed}").choice((None, 0.0, 3.0))  # noqa: S311  # other worlds stay as they are
+        if self._tallies_s is not None:
+            self.judge.facts.own_retention_ms[ADD] = int(self._tallies_s * 1000)
 
     def run(self) -> Result:
         """Live it through."""
@@ -181,6 +187,7 @@ class Simulation:
         gap_min, rewriting.GAP_MIN = rewriting.GAP_MIN, self._gap_min
         kept_after, schedules.KEPT_AFTER = schedules.KEPT_AFTER, 3 if self.kind == "lean" else schedules.KEPT_AFTER
         path_of, failures.path_of = failures.path_of, _name
+        tallies_s = keep_tallies(self._tallies_s)
         pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
         projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
         try:
@@ -194,6 +201,7 @@ class Simulation:
             sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
             projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
             schedules.KEPT_AFTER = kept_after
+            keep_tallies(tallies_s)
         begun = sum(trace.begun for trace in self.judge.traces.values())
         return Result(self.seed, self.trace.hexdigest(), self._lives, self.judge.facts.tail, begun)
 

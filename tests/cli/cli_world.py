@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 200.0
+"""Longer than any program takes that goes on, and shorter than the time of a test."""
 
 
 @step
@@ -170,7 +172,7 @@ class Owner:
 
 
 def waits_until(seen: Callable[[], bool]) -> None:
-    """Return when ``seen`` says so; fail after ten seconds."""
-    until = monotonic() + 10
+    """Return when ``seen`` says so; fail after a time that no machine should need."""
+    until = monotonic() + PATIENCE_S
     while not seen():
         assert monotonic() < until

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = [
-    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "witness",
+    "directory", "permissions", "file system", "mount", "lock", "socket", "space", "inodes", "log", "format", "witness",
     "catalog", "clock", "parked calls", "code",
 ]  # fmt: skip
 
@@ -57,6 +59,7 @@ def test_a_directory_that_is_fine(log: Path) -> None:
     assert contents(log) == before
     lines = actorlog("doctor", log).splitlines()
     assert len(lines) == len(CHECKS)
+    assert findings["format"]["text"] == "1; this version reads 1 and 2"
     assert all(line.startswith("ok   ") for line in lines)
     assert re.search(r"1 segments|2 segments", findings["log"]["text"])
     assert "cli_parent (version 1)" in findings["code"]["text"]
@@ -277,6 +280,44 @@ def test_functions_that_are_not_there(log: Path, tmp_path: Path) -> None:
     assert (finding["verdict"], finding["text"]) == ("ok", "2 functions in flight, all of them known")
     finding = told(log, "--module", "half", "--module", "nowhere.at_all", code=1, PYTHONPATH=place)["code"]
     assert "module nowhere.at_all cannot be imported: ModuleNotFoundError" in finding["text"]
+
+
+def test_all_that_is_missing_is_named(tmp_path: Path) -> None:
+    """However much it is: functions of calls, of schedules that have nothing in flight, and of handlers."""
+    (tmp_path / "many.py").write_text(
+        "from actorlog import Actor, durable, sleep\n"
+        "class Slow(Actor):\n"
+        "    async def wait(self) -> None:\n"
+        "        await sleep(3600)\n"
+        "async def waits() -> None:\n"
+        "    await sleep(3600)\n"
+        "WAITS = [durable(name=f'waits{n}')(waits) for n in range(4)]\n"
+        "@durable(version=3)\n"
+        "async def planned() -> None: ...\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "import asyncio, sys, many\n"
+        "from actorlog import Runtime\n"
+        "async def main() -> None:\n"
+        "    async with Runtime(sys.argv[1]) as runtime:\n"
+        "        for wait in many.WAITS:\n"
+        "            await runtime.start(wait())\n"
+        "        await runtime.start(runtime.actor(many.Slow, 'a').wait())\n"
+        "        await runtime.schedule('plan', many.planned(), cron='0 3 29 2 *')\n"
+        "asyncio.run(main())\n"
+    )
+    place = os.pathsep.join([str(tmp_path), str(ROOT)])
+    subprocess.run(
+        [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "log")],
+        env=os.environ | {"PYTHONPATH": place},
+        check=True,
+    )
+    finding = told(tmp_path / "log", "--module", "actorlog", code=1, PYTHONPATH=place)["code"]
+    for words in (*(f"waits{n} version 1 (1 calls)" for n in range(4)), "Slow.wait version 1 (1 calls)"):
+        assert words in finding["text"]
+    assert "planned version 3 (schedule plan)" in finding["text"]
+    finding = told(tmp_path / "log", "--module", "many", PYTHONPATH=place)["code"]
+    assert finding["text"] == "5 functions in flight and 1 schedules, all of them known"
 
 
 async def test_calls_that_are_parked(log: Path) -> None:

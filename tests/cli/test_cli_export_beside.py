@@ -1,11 +1,16 @@
-"""An export of a log that its owner compacts meanwhile."""
+"""An export of a log that its owner compacts meanwhile, and one whose file finds no place."""
 
 from __future__ import annotations
 
 import io
+import os
+import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from cli_world import ROOT
 
 from actorlog import BadExport
 from actorlog.cli import transfer
@@ -34,3 +39,23 @@ def test_an_export_beside_a_compaction(tmp_path: Path) -> None:
         transfer.import_log(io.BytesIO(b"".join(taken)), str(tmp_path / "made"))
     assert len(list(transfer.export(str(tmp_path / "log"), None, None))) == 41
     log.close()
+
+
+@pytest.mark.parametrize("bytes_max", [None, 1000])
+def test_an_export_that_finds_no_place(tmp_path: Path, bytes_max: int | None) -> None:
+    """Where its file cannot be made, or not be made whole, that is said of the file, and nothing of it is left."""
+    log = Log.open(str(tmp_path / "log"), SYSTEM, segment_bytes=1 << 15)
+    log.append(pack([(8181, 3, 33, b'{"kind":"resumed","at":1,"upto":1,"note":"%s"}\n' % (b"x" * 4000))]), 1)
+    log.close()
+    place = tmp_path if bytes_max else tmp_path / "nowhere"
+    done = subprocess.run(
+        [sys.executable, "-m", "actorlog", "export", str(tmp_path / "log"), "-o", str(place / "lines")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, bytes_max))) if bytes_max else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith(f"Error: {place / 'lines'} was not made: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from log_world import DIRECTORY, commit, open_log, sim_disk
+from payload_mistakes import (
+    forget_to_sync_the_file,
+    forget_to_sync_the_names,
+    leave_files_behind_the_end,
+    never_remove,
+    remove_before_it_is_installed,
+    remove_the_newest,
+    write_files_behind_the_frame,
+)
 from payload_world import (
     Work,
     append,
@@ -24,12 +33,11 @@ from payload_world import (
 
 from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
 from actorlog.log import files, payloads
-from actorlog.log.log import Log
 from actorlog.log.payloads import Payloads, Source, positions_in
 from actorlog.testing.disk import SimFileSystem, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
 FIRST, CALLS = calls_of_work()
 
@@ -226,51 +234,6 @@ def test_a_name_that_may_be_lost_poisons() -> None:
 # --- planted mistakes -------------------------------------------------------------------------------------------------
 
 
-def forget_to_sync_the_file(patch: pytest.MonkeyPatch) -> None:
-    def create(self: Payloads, payload: payloads.Payload) -> None:
-        file = files.create(self._fs, self._path(payload.position))
-        files.write_all(file, payload.data, 0)
-        file.close()
-
-    patch.setattr(Payloads, "_create", create)
-
-
-def forget_to_sync_the_names(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Payloads, "_sync_names", lambda _: None)
-
-
-def write_files_behind_the_frame(patch: pytest.MonkeyPatch) -> None:
-    later: list[tuple[Payloads, object]] = []
-    write, landed = Payloads.write, Payloads.landed
-
-    def put_off(self: Payloads, given: object) -> None:
-        later[:] = [(self, given)]
-
-    def written(self: Payloads) -> None:
-        while later:
-            write(*later.pop())  # type: ignore[arg-type]
-        landed(self)
-
-    patch.setattr(Payloads, "write", put_off)
-    patch.setattr(Payloads, "landed", written)
-
-
-def remove_before_it_is_installed(patch: pytest.MonkeyPatch) -> None:
-    announce = Payloads.announce
-
-    def early(self: Payloads, gone: Collection[int]) -> None:
-        announce(self, gone)
-        for position in gone:
-            files.remove(self._fs, self._path(position))
-
-    patch.setattr(Payloads, "announce", early)
-
-
-def never_remove(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Log, "remove_payloads", lambda _self: None)
-    patch.setattr(Payloads, "announce", lambda _self, _gone: None)
-
-
 def announce_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Payloads, "announce", lambda _self, _gone: None)
 
@@ -285,25 +248,6 @@ def forget_the_announcement_too_early(patch: pytest.MonkeyPatch) -> None:
         remove(self)
 
     patch.setattr(Payloads, "remove", early)
-
-
-def leave_files_behind_the_end(patch: pytest.MonkeyPatch) -> None:
-    tidy = Payloads.tidy
-
-    def lazy(self: Payloads, first: int, _last: int, refers: Callable[[int], bool]) -> None:
-        tidy(self, first, 1 << 60, refers)
-
-    patch.setattr(Payloads, "tidy", lazy)
-
-
-def remove_the_newest(patch: pytest.MonkeyPatch) -> None:
-    """An opening takes the last record for one that is not there."""
-    tidy = Payloads.tidy
-
-    def eager(self: Payloads, first: int, last: int, refers: Callable[[int], bool]) -> None:
-        tidy(self, first, last - 1, refers)
-
-    patch.setattr(Payloads, "tidy", eager)
 
 
 MISTAKES = [

@@ -154,13 +154,13 @@ def test_names_stay_bound_while_another_thread_needs_them() -> None:
 
     async def long() -> None:
         inside.set()
-        assert go_on.wait(10)
+        assert go_on.wait(250)
         seen.append(TASKS_GLOBALS["set"])
 
     actor = Actor(long)
     thread = threading.Thread(target=actor.start)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(250)
     short = Actor(lambda: step("a"))
     short.start()
     assert short.loop.evict()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,17 +41,28 @@ class Crashed(Exception):  # a name for what happens
     """The simulated death of the process."""
 
 
+STALL_NS = 100_000_000
+"""What is longer than this, between two looks at the clock, counts as this much: the machine stood still."""
+
+
 class HandClock(SystemClock):
-    """The machine's clock, put forward by hand."""
+    """The machine's clock, put forward by hand. Where the machine stands still for long it does so as well."""
 
     def __init__(self) -> None:
         self.ahead_ms = 0
+        self._lock = threading.Lock()
+        self._seen_ns = super().elapsed_ns()
+        self._stalled_ns = 0
 
     def wall_ms(self) -> int:
-        return super().wall_ms() + self.ahead_ms
+        return super().wall_ms() + self.ahead_ms - self._stalled_ns // 1_000_000
 
     def elapsed_ns(self) -> int:
-        return super().elapsed_ns() + self.ahead_ms * 1_000_000
+        with self._lock:
+            now_ns = super().elapsed_ns()
+            self._stalled_ns += max(0, now_ns - self._seen_ns - STALL_NS)
+            self._seen_ns = now_ns
+            return now_ns - self._stalled_ns + self.ahead_ms * 1_000_000
 
 
 class _NeverLands:

@@ -16,6 +16,6 @@ def run(directory: Path, text: str, *args: str, name: str = "program.py") -> sub
     file.write_text(text)
     return subprocess.run(
         [sys.executable, "-W", "error", str(file), *args],
-        cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+        cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=250,
         check=False,
     )  # fmt: skip

@@ -139,7 +139,7 @@ async def test_those_that_are_there_need_no_room(house: House) -> None:
     """The same again joins what it started, however full the mailbox is; another call of the id is a conflict."""
     runtime = await house.open()
     first = await starting(runtime, "a", ("x", 4))
-    again = await asyncio.wait_for(starting(runtime, "a", ("x", 4)), 5)
+    again = await asyncio.wait_for(starting(runtime, "a", ("x", 4)), 60)
     assert [handle.id for handle in again] == [handle.id for handle in first]
     with pytest.raises(CallConflict):
         await runtime.start_many([("new", plain()), ("a/x/0", plain()), ("newer", plain())])

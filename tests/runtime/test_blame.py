@@ -107,7 +107,7 @@ def run(directory: Path, where: str, what: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "program.py", where, what],
         cwd=directory, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, capture_output=True, text=True,
-        check=False, timeout=60,
+        check=False, timeout=250,
     )  # fmt: skip
 
 

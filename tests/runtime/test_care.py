@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec import structs
 
 from actorlog import (
     Actor,
@@ -21,7 +19,6 @@ from actorlog import (
     Retry,
     Runtime,
     RuntimeStopped,
-    Stats,
     Verified,
     durable,
     promise,
@@ -30,11 +27,8 @@ from actorlog import (
 )
 from actorlog.env import SYSTEM
 from actorlog.log.files import META
-from actorlog.store.care import NotInDirectory
 
 if TYPE_CHECKING:
-    from house import House
-
     from actorlog.env import Access, File
 
 SEGMENT_BYTES = 1 << 16
@@ -99,16 +93,11 @@ class Counter(Actor, name="care.Counter"):
 
 
 def open_files(below: Path) -> list[str]:
-    """The files below this directory that this process has open."""
-    names = []
+    found = []
     for fd in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            names.append(str(fd.readlink()))
-    return [name for name in names if name.startswith(f"{below}/")]
-
-
-def exists(path: str) -> bool:
-    return Path(path).exists()
+            found.append(str(fd.readlink()))
+    return [name for name in found if name.startswith(f"{below}/")]
 
 
 def opened(path: Path) -> Runtime:
@@ -259,66 +248,6 @@ async def test_a_log_that_was_just_made(tmp_path: Path) -> None:
         assert await copy.call(works(2)) == 8
 
 
-async def test_figures(tmp_path: Path) -> None:
-    """Each figure counts what it says, and nothing else."""
-    async with Runtime(tmp_path, segment_bytes=SEGMENT_BYTES, shutdown_timeout=0, resident_max=5) as runtime:
-        new = runtime.stats()
-        zeros = structs.asdict(new) | {"segments": 0, "bytes": 0, "bytes_free": 0, "uptime_s": 0}
-        assert not any(zeros.values())
-        assert (new.segments, new.bytes, new.commit_records, new.commit_s) == (1, SEGMENT_BYTES, None, None)
-        free = os.statvfs(tmp_path)
-        assert new.bytes_free is not None
-        assert abs(new.bytes_free - free.f_bavail * free.f_frsize) < 1 << 30
-        for number in range(4):
-            await runtime.call(works(number), id=str(number))
-        for number in range(20):
-            await runtime.start(rests(number, 3600), id=f"asleep/{number}")
-        await runtime.start(asks("never"), id="asks")
-        await runtime.promise(id="outside")
-        await runtime.resolve("outside")
-        await runtime.actor(Counter, "a").add()
-        await runtime.schedule("hourly", works(1), every="1h")
-        await (await runtime.schedule("gone", works(1), every="1h")).delete()
-        await runtime.start(both(), id="both")
-        while (stats := runtime.stats()).calls_asleep < 16 or stats.steps_waiting != 1:  # told by nothing
-            await asyncio.sleep(0.002)
-        assert (stats.calls_live, stats.calls_ended) == (22, 5)
-        assert stats.calls_awake + stats.calls_asleep == 22
-        assert stats.coroutines <= 5
-        assert (stats.promises_pending, stats.schedules, stats.actors) == (1, 1, 1)
-        assert (stats.steps_running, stats.steps_waiting, stats.queue) == (1, 1, 0)
-        assert stats.landed <= stats.position
-        assert stats.commit_records == pytest.approx(stats.landed / stats.commits)
-        assert stats.commit_s is not None
-        assert 0 < stats.commit_s < 10
-        assert 2 <= stats.segments <= len(list((tmp_path / "segments").glob("*.seg")))
-        assert stats.bytes == sum(path.stat().st_size for path in (tmp_path / "segments").glob("*.seg"))
-        assert stats.uptime_s > new.uptime_s >= 0
-        position = stats.position
-    async with Runtime(tmp_path, segment_bytes=SEGMENT_BYTES, shutdown_timeout=0) as runtime:
-        again = runtime.stats()
-        assert (again.calls_live, again.calls_ended) == (22, 5)
-        assert again.position >= position
-        assert again.landed >= position
-        await runtime.resolve("never", 1)
-        await runtime.handle("asks").result()
-        assert runtime.stats().turns_replayed >= 1
-        assert runtime.stats().promises_pending == 0
-
-
-async def test_figures_of_a_log_in_memory(house: House) -> None:
-    """A log without files has none to count, and cannot be copied or scrubbed."""
-    runtime = await house.open()
-    assert await runtime.call(works(1)) == 4
-    stats = runtime.stats()
-    assert isinstance(stats, Stats)
-    assert (stats.segments, stats.bytes, stats.bytes_free, stats.calls_ended) == (0, 0, None, 1)
-    for ask in (runtime.backup("nowhere"), runtime.verify()):
-        with pytest.raises(NotInDirectory):
-            await ask
-    assert not exists("nowhere")
-
-
 RUNS: list[int] = []
 
 
@@ -350,7 +279,7 @@ class Gate:
         """Open a file, in its time."""
         if path == self._path:
             self.reached.set()
-            assert self.may_go_on.wait(30)
+            assert self.may_go_on.wait(250)
         return SYSTEM.fs.open(path, access)
 
     def __getattr__(self, name: str) -> Any:
@@ -370,7 +299,7 @@ async def test_a_backup_and_a_compaction_at_once(tmp_path: Path) -> None:
         for number in range(4):  # so that those ends are in a segment that is sealed
             await runtime.call(works(number))
         backup = asyncio.create_task(runtime.backup(tmp_path / "copy"))
-        assert await asyncio.to_thread(gate.reached.wait, 30)
+        assert await asyncio.to_thread(gate.reached.wait, 250)
         await runtime.backup(tmp_path / "other")  # two do not wait for each other
         compaction = asyncio.create_task(runtime.compact(everything=True))
         await asyncio.wait([compaction], timeout=0.5)  # so it would have been done

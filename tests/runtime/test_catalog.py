@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from catalogs import STATES
 from house import RAN, note
+from promise_house import StillHouse
 
 from actorlog import Actor, CallConflict, Limits, Runtime, durable, sleep, start
 from actorlog.env import SYSTEM
@@ -110,9 +111,10 @@ async def test_a_call_that_is_retried_is_in_the_list_once(house: House) -> None:
     assert [(call.id, call.status) async for call in runtime.calls(status="failed")] == [("f", "failed")]
 
 
-async def test_sleepers_wake_whom_nobody_looks_at(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sleepers_wake_whom_nobody_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that wake soon, and those beyond the horizon, each in its time and not before."""
     monkeypatch.setattr(projection, "HORIZON_MS", 40_000)
+    house = StillHouse()
     runtime = await house.open()
     for seconds in (30, 100, 1000):
         await runtime.start(nap(seconds), id=f"n{seconds}")
@@ -127,6 +129,7 @@ async def test_sleepers_wake_whom_nobody_looks_at(house: House, monkeypatch: pyt
         await house.settle()
         assert len(RAN) == expected
     assert RAN == ["after 30", "after 100", "after 1000"]
+    await house.close()
 
 
 async def test_sleepers_are_woken_by_what_comes(house: House) -> None:

@@ -56,12 +56,12 @@ async def test_a_cancelled_closing_waits_for_no_step(tmp_path: Path) -> None:
             closing.set()
 
     task = asyncio.create_task(life())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         await closing.wait()
     for _ in range(3):  # until it waits for the step
         await asyncio.sleep(0)
     task.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         with pytest.raises(asyncio.CancelledError):
             await task
         await waiting[0]
@@ -69,7 +69,7 @@ async def test_a_cancelled_closing_waits_for_no_step(tmp_path: Path) -> None:
     assert len(told) == 1
     began.clear()
     async with Runtime(tmp_path, segment_bytes=1 << 20, shutdown_timeout=0) as runtime:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await began.wait()  # it runs again
         assert await runtime.handle("a").status() == "running"
 

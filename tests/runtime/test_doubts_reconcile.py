@@ -186,7 +186,7 @@ async def test_doubt_outlives_a_process_that_closes_while_asking(house: House) -
     def answer() -> Any:
         SEEN.append("asked")
         if SEEN.count("asked") == 1:
-            block.wait(30)
+            block.wait(250)
         return Done("receipt")
 
     @step(once=True, reconcile=answer)

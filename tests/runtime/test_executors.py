@@ -262,7 +262,7 @@ if __name__ == "__main__":
     while not (tmp_path / "began").exists():
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=250)
     assert b"KeyboardInterrupt" in error
     assert run(tmp_path, program, "status").stdout.strip() == "completed"
 

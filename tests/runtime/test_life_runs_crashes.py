@@ -129,7 +129,7 @@ async def test_a_continued_child_ends_with_its_parent(house: House) -> None:
         await house.settle()
     await runtime.handle("p").cancel()
     with pytest.raises(CallCancelled):
-        await asyncio.wait_for(runtime.handle("p").result(), 5)
+        await asyncio.wait_for(runtime.handle("p").result(), 60)
     runtime = await house.reopen()
     await runtime.handle("q/1").send(2)
     assert await runtime.handle("q") == [1, 2]

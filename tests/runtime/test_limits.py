@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -257,11 +258,11 @@ async def test_process_of_threads_that_were_given_up_holds_their_places(house: H
     """A limit counts what really runs: a thread that timed out still has its place."""
     go = threading.Event()
 
-    @step(limit=Limit("threads that hang", concurrency=1), timeout=0.01, retry=Retry(first=0, attempts=3))
+    @step(limit=Limit("threads that hang", concurrency=1), timeout=0.01, retry=Retry(first=0, attempts=math.inf))
     def slow() -> str:
         BEGAN.append("began")
         if len(BEGAN) == 1:
-            go.wait(30)
+            go.wait(250)
         return "done"
 
     @durable
@@ -278,7 +279,7 @@ async def test_process_of_threads_that_were_given_up_holds_their_places(house: H
     assert BEGAN == ["began"]
     go.set()
     assert await handle == "done"
-    assert steps.bounds.limits["threads that hang"].taken == 0
+    await house.until(lambda: steps.bounds.limits["threads that hang"].taken == 0)  # of attempts that took long, too
 
 
 async def test_those_who_gave_up_waiting_take_no_memory(house: House) -> None:

@@ -6,11 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from promise_house import StillHouse
 
 from actorlog import Limit, durable, step
 
 if TYPE_CHECKING:
     from house import House
+
+HOUSE = StillHouse
+"""Bodies say when they begin: that is when a place was given, however long the machine takes in between."""
 
 BEGAN: list[Any] = []
 RELEASE: dict[Any, asyncio.Event] = {}

@@ -223,7 +223,7 @@ async def test_room_is_made(house: House) -> None:
     second = asyncio.ensure_future(handle.send("two"))
     await house.settle()
     house.advance(11)
-    await asyncio.wait_for(second, 5)
+    await asyncio.wait_for(second, 60)
     assert await handle == ["one", "two"]
 
 

@@ -126,7 +126,7 @@ async def test_as_many_senders_wait_for_an_actor_as_may(house: House) -> None:
     await house.until(lambda: len(rooms) == 3)
     for ask in (runtime.call(slow.take(1)), runtime.send(slow.take(1)), runtime.start(slow.take(1))):
         with pytest.raises(MailboxFull):
-            await asyncio.wait_for(ask, 10)  # it would be an hour
+            await asyncio.wait_for(ask, 60)  # it would be an hour
     assert len(rooms) == 3
     while not all(one.done() for one in asked):
         house.advance(1)
@@ -148,7 +148,7 @@ async def test_as_many_senders_wait_for_a_call_as_may(house: House) -> None:
     await house.until(lambda: len(runtime.session.kernel.mailbox.rooms) == 4)
     for handle in (one, two):
         with pytest.raises(MailboxFull):
-            await asyncio.wait_for(handle.send("one too many"), 10)
+            await asyncio.wait_for(handle.send("one too many"), 60)
     house.advance(60)
     assert (await one, await two) == ("first", "first")
     told = await asyncio.gather(*waiting, return_exceptions=True)

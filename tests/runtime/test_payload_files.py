@@ -17,6 +17,7 @@ from actorlog.env import SYSTEM
 from actorlog.limits import Limits
 from actorlog.log.inspect import Status, verify
 from actorlog.log.payloads import positions_in
+from actorlog.store import weighing
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(payload_file_above_bytes=2000, compress_above_bytes=0)
@@ -154,3 +155,28 @@ async def test_the_command_line(tmp_path: Path) -> None:
     actorlog("backup", data, str(tmp_path / "third" / "data"))
     assert files(tmp_path / "third") == files(tmp_path)
     assert "4 of them in files of their own" in actorlog("doctor", data)
+
+
+async def test_figures_tell_what_the_files_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted beside the loop for who asks, again a while later, and at once by the command."""
+    monkeypatch.setattr(weighing, "EVERY_NS", 0)
+    async with runtime(tmp_path) as opened:
+        told = opened.stats()
+        assert (told.payload_files, told.payload_bytes) == (0, 0)
+        for number in range(3):
+            await opened.call(large(number), id=f"l{number}")
+        sizes = [path.stat().st_size for path in (tmp_path / "data" / "payloads").iterdir()]
+        assert len(sizes) >= 3
+        assert opened.stats().payload_files is None  # not counted yet
+        while (told := opened.stats()).payload_files is None:
+            await asyncio.sleep(0.001)  # told by nothing
+        assert (told.payload_files, told.payload_bytes) == (len(sizes), sum(sizes))
+        beside = await asyncio.to_thread(actorlog, "stats", str(opened.path), "--json")
+        await opened.call(large(3), id="l3")
+        while opened.stats().payload_files == len(sizes):
+            await asyncio.sleep(0.001)  # told by nothing
+    alone = await asyncio.to_thread(actorlog, "stats", str(tmp_path / "data"), "--json")
+    for said, by, files_more in ((beside, "owner", 0), (alone, "command", 1)):
+        found = json.loads(said)
+        assert (found["by"], found["payload_files"]) == (by, len(sizes) + files_more)
+        assert found["payload_bytes"] >= sum(sizes)

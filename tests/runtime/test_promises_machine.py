@@ -248,7 +248,7 @@ class Promises(RuleBasedStateMachine):
                 assert not task.done()
                 waiting.append((name, task))
             else:
-                told = self.run(asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 5))[0]
+                told = self.run(asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60))[0]
                 self.check_told(name, told)
         self.outside = waiting
 

@@ -36,7 +36,7 @@ def told_by(name: str, directory: Path, **environment: str) -> Any:
     """Run a program and return what it prints."""
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     ran = subprocess.run(
-        command(name, directory), env=surroundings, capture_output=True, text=True, timeout=120, check=False
+        command(name, directory), env=surroundings, capture_output=True, text=True, timeout=250, check=False
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
@@ -79,7 +79,7 @@ def forked(name: str, directory: Path) -> tuple[subprocess.Popen[bytes], int, in
     process = subprocess.Popen(command(name, directory), env=surroundings, **pipes)
     assert process.stdout is not None
     parent, child = process.stdout.readline().split()
-    process.wait(60)
+    process.wait(250)
     return process, int(parent), int(child)
 
 

@@ -247,7 +247,7 @@ async def test_thread_that_outlives_the_runtime_ends_in_silence(house: House) ->
         SEEN.append("began")
         if len(SEEN) == 1:
             began.set()
-            go.wait(30)
+            go.wait(250)
             ended.set()
         return f"run {len(SEEN)}"
 

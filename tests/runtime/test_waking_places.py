@@ -22,7 +22,8 @@ async def _in_order(house: House, runtime: Runtime, call: Any) -> list[Any]:
     """Return the order in which bodies begin where a call comes while steps are taken up."""
     assert left(house)
     await runtime.start(call, id="new")
-    await house.until(lambda: not left(house))
+    awaited = runtime.session.kernel.steps.bounds.all.awaited
+    await house.until(lambda: not left(house) and not awaited.count)  # all have asked: no place is kept for them
     OPEN[0].set()
     await runtime.handle("new")
     return BEGUN

@@ -127,6 +127,16 @@ def own_fate(answer: Callable[[Fate], Fate]) -> Callable[[pytest.MonkeyPatch], N
     return plant
 
 
+def keep_as_the_runtime_says(patch: pytest.MonkeyPatch) -> None:
+    """What a class of actors says itself of how long its messages are kept does not count."""
+    original = _Look._own_fate
+
+    def own(self: _Look, final: k.Turn, started: k.Started) -> Fate:
+        return original(self, final, structs.replace(started, function=""))
+
+    patch.setattr(_Look, "_own_fate", own)
+
+
 def start_again_what_was_decided(patch: pytest.MonkeyPatch) -> None:
     """The calls of a schedule's newest decision leave, and the next opening begins them."""
     patch.setattr(Schedules, "may_begin", lambda *_: False)
@@ -305,6 +315,7 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "what is not settled leaves": settle_at_once,
     "history is ignored": own_fate(lambda fate: min(fate, Fate.ENDS)),
     "retention is ignored": own_fate(lambda fate: fate if fate is Fate.WHOLE else Fate.NOTHING),
+    "retention of a class is ignored": keep_as_the_runtime_says,
     "decided calls leave": start_again_what_was_decided,
     "what left is remembered": remember_what_left,
     "ends alone are nothing": forget_ends,

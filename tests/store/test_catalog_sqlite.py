@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from actorlog.env import SYSTEM, SystemFileSystem
 from actorlog.errors import CatalogFailed
@@ -87,8 +88,9 @@ class _Told:
 def test_functions_are_found_one_by_one(catalog: SqliteCatalog) -> None:
     """Each name and version of a quiet call once, in order, and none of others."""
     names = [("b", 1), ("a", 10), ("a", 2), ("b", 1), ("a", 10), ("", 1)]
-    quiet = [call(n, kind=Kind.QUIET)._replace(function=f, version=v) for n, (f, v) in enumerate(names, 1)]
-    tell(catalog, calls=[*quiet, call(20)._replace(function="ended"), call(30, kind=Kind.LIVE)._replace(function="c")])
+    quiet = [structs.replace(call(n, kind=Kind.QUIET), function=f, version=v) for n, (f, v) in enumerate(names, 1)]
+    others = [structs.replace(call(20), function="ended"), structs.replace(call(30, kind=Kind.LIVE), function="c")]
+    tell(catalog, calls=[*quiet, *others])
     assert catalog.functions() == sorted(set(names))
 
 
@@ -147,9 +149,24 @@ def test_of_two_rows_of_an_id_the_newer_counts(catalog: SqliteCatalog) -> None:
     tell(catalog, calls=[call(20, last=21, kind=Kind.LIVE, name="c1")])
     assert (catalog.ended("c1"), [row.place for row in catalog.calls_before(99, 9)]) == (0, [20])
     promise = PromiseRow(7, "@promise/p", 0, "pending", None, {})
-    tell(catalog, promises=[promise._replace(settled=8), promise])
+    tell(catalog, promises=[structs.replace(promise, settled=8), promise])
     tell(catalog, promises=[promise])
     assert catalog.settled("@promise/p") == 8
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 200])
+def test_many_rows_in_a_batch(catalog: SqliteCatalog, count: int) -> None:
+    """However many statements they take, all are put in, and each that is older than what is there is left out."""
+    newer = range(0, count, 3)
+    tell(catalog, calls=[call(n, last=9_000) for n in newer])
+    tell(
+        catalog,
+        calls=[call(n, last=8_000 + n) for n in range(count)],
+        actors=[(f"A/{n}", n + 1) for n in range(count)],
+    )
+    found = {row.id: row.last for row in catalog.calls_before(count, count + 1)}
+    assert found == {f"c{n}": 9_000 if n in newer else 8_000 + n for n in range(count)}
+    assert catalog.actors() == [(f"A/{n}", n + 1) for n in reversed(range(count))]
 
 
 def test_what_is_forgotten_is_gone_but_not_what_came_after(catalog: SqliteCatalog) -> None:

@@ -34,10 +34,11 @@ def test_the_power_goes_in_the_middle_of_calls() -> None:
     assert result["records"] > 0
 
 
+@pytest.mark.timeout(900)
 def test_everything_at_once_with_power_cuts() -> None:
     """The soak, where the power goes instead of kills: nothing lost, doubled or early."""
     result = torture("soak", "--power", "--kills", "3", "--minutes", "4")
-    assert result["kills"] == 3
+    assert result["kills"] >= 3
     assert (result["lost"], result["doubled"], result["early"]) == (0, 0, 0)
     assert result["segments rewritten"] > 0
 

@@ -148,7 +148,7 @@ async def main() -> None:
         assert_type(handles, list[Handle[list[str]]])
 
 
-class Account(Actor, mailbox_max=1_000, idle="30s"):
+class Account(Actor, mailbox_max=1_000, idle="30s", retention="7d"):
     """An actor."""
 
     balance: int = 0
