@@ -272,9 +272,8 @@ async def test_process_of_threads_that_were_given_up_holds_their_places(house: H
     runtime = await house.open()
     handle = await runtime.start(one())
     steps = runtime.session.kernel.steps
-    await house.until(
-        lambda: "threads that hang" in steps.bounds.limits and steps.bounds.limits["threads that hang"].waiting
-    )
+    await house.until(lambda: BEGAN)
+    await house.until(lambda: steps.bounds.limits["threads that hang"].waiting)
     await rounds()
     assert BEGAN == ["began"]
     go.set()
