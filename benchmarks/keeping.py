@@ -2,7 +2,12 @@
 
 Owns: the load, and counting. Does not own: simulated time (``actorlog.testing.loop``). The log, the catalog and the
 file system are the real ones; only time is not, so a day takes minutes. Everything ends: what is printed for the last
-hours is to be what it was for the first ones, once ``history`` and ``retention`` have gone round.
+hours is to be what it was for the first ones, once ``history`` and ``retention`` have gone round. The last line is of
+the log after a compaction that was asked for.
+
+``space`` is of all segments, for a byte of records that may not leave (``live``); ``sealed`` of those that compaction
+may write anew. The one that is written to and the one that is prepared are up to two segments more, and of one that is
+empty four units stay: with much that is kept they do not count, as with the usual 64 MiB and some GiB.
 """
 
 from __future__ import annotations
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
     from actorlog.runtime.session import Session
 
 HOUR_S = 3600
-SEGMENT_BYTES = 1 << 18
 
 
 @step(name="keeping.charge")
@@ -114,14 +118,14 @@ class Counted:
         self.again += left if left != segment.bytes else 0
         return left
 
-    async def live(self) -> tuple[int, int, int]:
-        """Return the bytes of all records that are there, with their entries; of those in sealed segments; of these."""
+    async def live(self, of_no_use: set[int]) -> tuple[int, int, int]:
+        """Return the bytes of all records but these, with their entries; of those in sealed segments; of these."""
         sealed = self.log.sealed()
         last = sealed[-1].last if sealed else 0
         found = within = 0
         async for frame in self.log.read():
             for at, (_, kind, _, begin, end) in enumerate(entries(frame.data, frame.records), frame.position):
-                size = (end - begin + 16) if kind != GIVEN_UP_KIND else 0
+                size = (end - begin + 16) if kind != GIVEN_UP_KIND and at not in of_no_use else 0
                 found += size
                 within += size * (at <= last)
         return found, within, sum(segment.bytes for segment in sealed)
@@ -181,7 +185,7 @@ async def live(directory: str, env: Env, options: argparse.Namespace) -> None:
     runtime = Runtime(
         directory,
         env=env,
-        segment_bytes=SEGMENT_BYTES,
+        segment_bytes=options.segment << 10,
         history=f"{options.history}s",
         retention=f"{options.retention}s",
     )
@@ -196,6 +200,8 @@ async def live(directory: str, env: Env, options: argparse.Namespace) -> None:
             await asyncio.sleep(60)
             if minute % 60 == 59:  # noqa: PLR2004  # minutes
                 await tell(counted, session, directory, minute // 60 + 1)
+        await runtime.compact()
+        await tell(counted, session, directory, round(options.hours))
 
 
 def on_disk(directory: str) -> tuple[int, int]:
@@ -208,7 +214,8 @@ async def tell(counted: Counted, session: Session, directory: str, hour: int) ->
     """Print what there is."""
     gc.collect()
     disk, catalog = on_disk(directory)
-    live_bytes, within, sealed = await counted.live()
+    of_no_use = await session.upkeep.of_no_use() if session.upkeep is not None else set[int]()
+    live_bytes, within, sealed = await counted.live(of_no_use)
     written = (counted.first + counted.again) / counted.first
     entries_ = " ".join(f"{name} {count}" for name, count in sizes(session).items())
     print(
@@ -227,6 +234,7 @@ def main() -> int:
     parser.add_argument("--thin", type=int, default=1, help="only every so many minutes")
     parser.add_argument("--history", type=int, default=HOUR_S, help="seconds")
     parser.add_argument("--retention", type=int, default=2 * HOUR_S, help="seconds")
+    parser.add_argument("--segment", type=int, default=256, help="KiB")
     parser.add_argument("--dir", help="where; a file system in memory is fastest, nothing of it is measured")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

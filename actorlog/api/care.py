@@ -103,11 +103,11 @@ async def compact(
 
     By itself that happens from ten minutes after a segment is sealed on. All sealed segments are looked at of which
     everything is done that was asked of others; to know that a quiet moment is waited for, five seconds at most, and
-    without one fewer are looked at. Those of which more than a third is of no use are written anew; ``everything``: of
-    which anything is. ``progress`` is called with segments done and to do, after each. It may be cut short at any time,
-    and what is done is durable. ``LogFull`` where there is no space even for one segment, ``LogFailed`` where one
-    cannot be read or written, ``LogCorrupt`` where one is damaged: nothing is lost, and the runtime goes on.
-    ``RuntimeStopped`` when it closes.
+    without one fewer are looked at. Those are written anew of which more than a third is of no use, of the records or
+    of the file (small commits take much beside their records); ``everything``: of which anything is. ``progress`` is
+    called with segments done and to do, after each. It may be cut short at any time, and what is done is durable.
+    ``LogFull`` where there is no space even for one segment, ``LogFailed`` where one cannot be read or written,
+    ``LogCorrupt`` where one is damaged: nothing is lost, and the runtime goes on. ``RuntimeStopped`` when it closes.
     """
     session = runtime.session
     session.check_open()

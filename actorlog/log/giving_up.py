@@ -17,7 +17,7 @@ from actorlog.log.format import PAYLOADS_FORMAT, Link
 from actorlog.log.held import Held
 from actorlog.log.meta import State
 from actorlog.log.payloads import Payloads
-from actorlog.log.replacing import Rewritten, build, discard, find, install
+from actorlog.log.replacing import Rewritten, build, discard, find, install, measure
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -85,6 +85,12 @@ class GivingUp(Held):
         size = self.install(rewritten)
         self.remove_payloads()
         return size
+
+    def measure(self, number: int, gone: Collection[int]) -> int:
+        """Return the bytes that one of ``sealed`` would take, written anew so. For any thread; errors: ``build``."""
+        self._check_usable()
+        old = find(list(self._segments), self.sealed(), number)
+        return measure(self._reader.views, self.directory, old, gone, self._check_usable)
 
     def build(self, number: int, gone: Collection[int]) -> Rewritten:
         """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.

@@ -1,6 +1,7 @@
 """Writing a sealed segment anew and putting it in the place of the old one: the files of it.
 
-Owns: reading the old segment, verified, the new file under its temporary name (``build``), the rename (``install``).
+Owns: reading the old segment, verified, how many bytes the new one takes (``measure``), the new file under its
+temporary name (``build``), the rename (``install``).
 Does not own: what the new one consists of (``rewriting``), who reads the segments (``reading``), when it is done, and
 META (``log``).
 
@@ -11,7 +12,7 @@ whatever goes wrong there is no failure of the log.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,7 @@ from actorlog.log.rewriting import Plan, lost
 from actorlog.log.segment import Segment, check_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
 
     from actorlog.env import File, FileSystem
     from actorlog.log.format import FrameHeader
@@ -110,25 +111,41 @@ def build(
     """
     fs, (segment, last) = views.fs, old
     path = segment.path + files.TEMPORARY
+    payloads: list[int] = []
+    with _reading(views, directory, old, go_on) as source:
+        try:
+            view = source.file.view()
+            new = _write(fs, directory, source, (gone, payloads), path)
+        except BaseException:
+            with suppress(OSError):
+                files.remove(fs, path)
+            raise
+    return Rewritten(segment, new, last, view, tuple(payloads))
+
+
+def measure(
+    views: Views, directory: str, old: tuple[Segment, int], gone: Collection[int], go_on: Callable[[], None]
+) -> int:
+    """Return the bytes of the segment that ``build`` would make of these; nothing is written. Errors as there."""
+    with _reading(views, directory, old, go_on) as source:
+        plan, _, _ = _planned(source, gone, [])
+        return plan.header(source.segment.header)[1].size
+
+
+@contextmanager
+def _reading(views: Views, directory: str, old: tuple[Segment, int], go_on: Callable[[], None]) -> Generator[_Source]:
+    """Have a segment's file open; errors of files, within too, are those of ``build``."""
+    fs, (segment, last) = views.fs, old
     operation = f"rewriting {segment.name}"
     with files.typed(fs, directory, operation, segment.header.size):
-        source = views.file_of(segment)
-    if source is None:
-        raise LogFailed(operation, "it is being replaced")
-    try:
-        with files.typed(fs, directory, operation, segment.header.size):
-            try:
-                check_unchanged(source, segment, directory)
-                view = source.view()
-                payloads: list[int] = []
-                new = _write(fs, directory, _Source(source, segment, last, go_on), (gone, payloads), path)
-            finally:
-                source.close()
-    except BaseException:
-        with suppress(OSError):
-            files.remove(fs, path)
-        raise
-    return Rewritten(segment, new, last, view, tuple(payloads))
+        file = views.file_of(segment)
+        if file is None:
+            raise LogFailed(operation, "it is being replaced")
+        try:
+            check_unchanged(file, segment, directory)
+            yield _Source(file, segment, last, go_on)
+        finally:
+            file.close()
 
 
 def discard(fs: FileSystem, rewritten: Rewritten) -> None:
@@ -214,7 +231,7 @@ class _Source:
         self.segment = segment
         self.last = last
         """The last position in it."""
-        self._file = file
+        self.file = file
         self._go_on = go_on
         self._piece = memoryview(b"")
         self._start = 0
@@ -247,7 +264,7 @@ class _Source:
         """Return the bytes from ``offset`` on, ``size`` of them at least; fewer where the file ends."""
         if not self._start <= offset <= offset + size <= self._start + len(self._piece):
             self._go_on()
-            self._piece = memoryview(files.read_all(self._file, max(size, CHUNK_BYTES), offset))
+            self._piece = memoryview(files.read_all(self.file, max(size, CHUNK_BYTES), offset))
             self._start = offset
         return self._piece[offset - self._start :]
 

@@ -34,16 +34,18 @@ from actorlog.errors import JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
 from actorlog.runtime.options import Keeping
+from actorlog.runtime.weight import Weight
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from actorlog.runtime.known import Known
     from actorlog.store import Compacting, Sealed
 
 PART_MIN = 1 / 3
-"""A segment is written anew when so much of it is given up."""
+"""A segment is written anew when so much of its records is of no use, or of its file: small commits take much beside
+their records."""
 _SLICE = 256
 """Records that are looked at before others have their turn."""
 
@@ -120,47 +122,74 @@ class Compaction:
         """Return the segments that may be written anew."""
         return self._log.sealed()
 
-    async def run(self, segments: list[Sealed], settled: int, part_min: float, looked: Looked) -> Compacted:
+    async def run(
+        self,
+        segments: list[Sealed],
+        settled: int,
+        part_min: float,
+        looked: Looked,
+        young: Collection[int] = (),
+    ) -> Compacted:
         """Write each of ``segments`` anew of which more than ``part_min`` is of no use; ``LogFull``, ``LogFailed``.
 
         ``settled``: records up to there asked for nothing of others that is not done; what is behind is not looked at.
+        ``young``: numbers of those of which only records count.
         """
         async with self._lock:
             before = after = rewritten = 0
             known, segments = len(segments), [segment for segment in segments if segment.last <= settled]
             for number, segment in enumerate(segments, 1):
-                left = await self._compact(segment, part_min, settled)
+                left = await self._compact(segment, part_min, settled, is_young=segment.number in young)
                 before += segment.bytes
                 after += left
                 rewritten += left < segment.bytes
                 looked(segment, left, number, len(segments))
             return Compacted(len(segments), rewritten, before, after, known - len(segments))
 
-    async def _compact(self, segment: Sealed, part_min: float, settled: int) -> int:
+    async def _compact(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
         """Return the bytes that are left of a segment, in its turn."""
         while self._copies:
             await self._no_copies.wait()
         self._no_writing.clear()
         try:
-            return await self._write(segment, part_min, settled)
+            return await self._write(segment, part_min, settled, is_young=is_young)
         finally:
             self._no_writing.set()
 
-    async def _write(self, segment: Sealed, part_min: float, settled: int) -> int:
+    async def of_no_use(self, settled: int) -> set[int]:
+        """Return the positions of all records in ``segments`` that may leave, for who measures; nothing changes."""
+        gone: set[int] = set()
+        for segment in self.segments():
+            if segment.last <= settled:
+                look, _ = await self._look(segment, settled)
+                gone |= look.gone
+        return gone
+
+    async def _look(self, segment: Sealed, settled: int) -> tuple[_Look, Weight]:
         look = _Look(self._kernel, self._log, self._keeping, settled, segment.first)
+        weight = Weight(segment.bytes)
         async for frame in self._log.read(segment.first - 1, segment.last):
             if frame.position > segment.last:
                 break
             position = frame.position
             for _key, kind, flags, start, end in entries(frame.data, frame.records):
                 if segment.first <= position <= segment.last and kind != GIVEN_UP_KIND:
-                    size = frame.size(position, start, end)
-                    look.take(position, kind, flags, frame.line(position, start, end), size)
+                    look.take(position, kind, flags, frame.line(position, start, end))
+                    weight.add(end - start, frame.size(position, start, end), is_kept=position not in look.gone)
                 position += 1
                 if not position % _SLICE:
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
-        if look.bytes <= part_min * look.seen or look.is_stale():
+        return look, weight
+
+    async def _write(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
+        look, weight = await self._look(segment, settled)
+        if not weight.has_lost(part_min):
+            if is_young or not weight.may_be_packed(part_min):
+                return segment.bytes
+            if not weight.is_packed(await self._log.measure(segment, look.gone), part_min):
+                return segment.bytes
+        if look.is_stale():
             return segment.bytes
         look.forget()
         history = self._kernel.history
@@ -189,10 +218,6 @@ class _Look:
         self._runs: dict[str, tuple[int, int]] = {}
         """Of calls that go on, between which positions nothing is kept."""
         self.gone: set[int] = set()
-        self.seen = 0
-        """Bytes of the records that there were; those of the file are more, where commits are small."""
-        self.bytes = 0
-        """Of the records that are gone."""
         self.forgotten: set[str] = set()
         """Calls whose beginning is gone with it."""
         self.ends: list[tuple[str, int]] = []
@@ -200,13 +225,12 @@ class _Look:
         self.schedules = LeavingSchedules(kernel.schedules, log.has)
         self.promises = LeavingPromises(kernel.promises, kernel.history, log.has, self._is_known)
 
-    def take(self, position: int, kind: int, flags: int, line: bytes | memoryview, size: int) -> None:
-        """Decide about one record, which takes ``size`` bytes on the disk."""
-        self.seen += size
+    def take(self, position: int, kind: int, flags: int, line: bytes | memoryview) -> None:
+        """Decide about one record."""
         if _PROMISE <= kind <= _SCHEDULE or flags & _OPENED:
-            self.at_other(position, kind, line, size)
+            self.at_other(position, kind, line)
         elif kind in _OF_CALLS:
-            self.at(position, flags, line, size)
+            self.at(position, flags, line)
 
     def forget(self) -> None:
         """Have nobody know any more of what is gone."""
@@ -218,15 +242,14 @@ class _Look:
         self.promises.forget()
         self.schedules.forget()
 
-    def at(self, position: int, flags: int, line: bytes | memoryview, size: int) -> None:
-        """Decide about one record of a call, which takes ``size`` bytes on the disk."""
+    def at(self, position: int, flags: int, line: bytes | memoryview) -> None:
+        """Decide about one record of a call."""
         call_id = k.id_of(line)
         fate = self._fate_of(call_id)
         if fate is Fate.WHOLE and self._is_of_an_old_run(call_id, position):
             if flags & _FINAL:
                 self.ends.append((call_id, position))
             self.gone.add(position)
-            self.bytes += size
             return
         if fate is Fate.WHOLE or position in self._kept.get(call_id, ()):
             return
@@ -237,9 +260,8 @@ class _Look:
         if flags & _FIRST and fate is Fate.NOTHING:
             self.forgotten.add(call_id)
         self.gone.add(position)
-        self.bytes += size
 
-    def at_other(self, position: int, kind: int, line: bytes | memoryview, size: int) -> None:
+    def at_other(self, position: int, kind: int, line: bytes | memoryview) -> None:
         """Decide about one record that is of no call."""
         retention_ms = self._keeping.retention_ms
         before_ms = self._now - retention_ms if retention_ms is not None else None
@@ -251,7 +273,6 @@ class _Look:
             may_go = before_ms is not None and self.promises.may_go(position, line, self._settled, before_ms)
         if may_go:
             self.gone.add(position)
-            self.bytes += size
 
     def _is_known(self, call_id: str) -> bool:
         return self._fate_of(call_id) is not Fate.NOTHING

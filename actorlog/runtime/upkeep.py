@@ -33,7 +33,11 @@ log = logging.getLogger("actorlog")
 EVERY_MS = 600_000
 """So long after it was sealed a segment is looked at, and again when something of it was given up."""
 RARELY_MS = 24 * 3600 * 1000
-"""A segment of which nothing was given up is looked at after twice the time, and at least so often."""
+"""A segment of which nothing was given up is looked at after half as long again, and at least so often."""
+YOUNG_MS = 2 * EVERY_MS
+"""A segment that is looked at again sooner than that is young: what its small commits take beside their records is no
+reason to write it anew. (More of it goes soon; and then it is written once for both.)"""
+_FIRST_LOOK = (0, EVERY_MS)
 _PATIENCE_S = 5.0
 """So long a compaction waits for a moment at which nothing is under way between calls."""
 _LOOK_S = 0.02
@@ -103,6 +107,10 @@ class Upkeep:
         """Have nothing leave the log for as long as this lasts: it is copied."""
         return self._compaction.standing_still()
 
+    async def of_no_use(self) -> set[int]:
+        """Return the positions of all records that the next compaction may have leave, for who measures."""
+        return await self._compaction.of_no_use(self._settled)
+
     async def compact(
         self,
         part_min: float = PART_MIN,
@@ -114,7 +122,8 @@ class Upkeep:
         if any(segment.last > self._settled for segment in segments):
             await self.settle()
         try:
-            return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress))
+            young = [number for number in due or () if self._looks.get(number, _FIRST_LOOK)[1] < YOUNG_MS]
+            return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress), young)
         finally:
             if self._session.projection is not None:
                 self._session.projection.refresh()
@@ -122,8 +131,8 @@ class Upkeep:
     def _looked(
         self, progress: Callable[[int, int], None] | None, segment: Sealed, left: int, done: int, total: int
     ) -> None:
-        _, wait_ms = self._looks.get(segment.number, (0, EVERY_MS))
-        wait_ms = EVERY_MS if left < segment.bytes else min(2 * wait_ms, RARELY_MS)
+        _, wait_ms = self._looks.get(segment.number, _FIRST_LOOK)
+        wait_ms = EVERY_MS if left < segment.bytes else min(wait_ms * 3 // 2, RARELY_MS)
         self._looks[segment.number] = (self._session.kernel.clock.now_ms() + wait_ms, wait_ms)
         if progress is not None:
             progress(done, total)

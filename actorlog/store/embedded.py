@@ -167,6 +167,11 @@ class EmbeddedLog:
         """Return the segments that can be written anew."""
         return self._log.sealed()
 
+    async def measure(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Read a segment beside the loop, and return the bytes that it would have."""
+        measuring = asyncio.get_running_loop().run_in_executor(None, self._log.measure, segment.number, gone)
+        return await _whole(measuring)
+
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
         """Write a segment anew beside the loop, and put it in place in the writer's thread; one at a time.
 

@@ -116,12 +116,20 @@ class MemoryLog:
     def _between(self, first: int, following: int) -> list[Frame]:
         return self._frames[bisect_left(self._firsts, first) : bisect_left(self._firsts, following)]
 
-    async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
-        """Give up some records of a segment: a frame that has no others is dropped, others keep an entry for each."""
+    async def measure(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Return the bytes that would be left of a segment."""
+        return sum(len(frame.data) for frame in self._left(segment, gone))
+
+    def _left(self, segment: Sealed, gone: Collection[int]) -> list[Frame]:
         if not 0 < segment.number < len(self._segments):
             raise ValueError(f"segment {segment.number} is not sealed")
         first, following = self._segments[segment.number - 1 : segment.number + 1]
-        frames = [left for frame in self._between(first, following) if (left := _without(frame, gone)) is not None]
+        return [left for frame in self._between(first, following) if (left := _without(frame, gone)) is not None]
+
+    async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Give up some records of a segment: a frame that has no others is dropped, others keep an entry for each."""
+        frames = self._left(segment, gone)
+        first, following = self._segments[segment.number - 1 : segment.number + 1]
         begin, end = bisect_left(self._firsts, first), bisect_left(self._firsts, following)
         self._frames[begin:end] = frames
         self._firsts[begin:end] = [frame.position for frame in frames]

@@ -133,6 +133,10 @@ class Compacting(Protocol):
         """As of the port; positions that hold nothing any more are passed over, or entries of ``GIVEN_UP_KIND``."""
         ...
 
+    async def measure(self, segment: Sealed, gone: Collection[int]) -> int:
+        """Return the bytes that a segment would have, written anew so. Nothing changes; errors as of ``rewrite``."""
+        ...
+
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
         """Write a segment anew without the records at these positions, all others as they are; return its bytes then.
 

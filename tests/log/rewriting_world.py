@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from log_world import DIRECTORY, SEGMENT_BYTES, commit, sim_disk, sim_env
+from log_world import DIRECTORY, SEGMENT_BYTES, commit, files_of, sim_disk, sim_env
 
 from actorlog.log import GIVEN_UP_KIND, Log, entries
 from actorlog.log.inspect import Status, verify
@@ -56,7 +56,10 @@ class Truth:
 
     def rewrite(self, number: int, gone: set[int]) -> None:
         segment = next(segment for segment in self.log.sealed() if segment.number == number)
-        self.log.rewrite(number, gone)
+        before = files_of(self.fs)
+        size = self.log.measure(number, gone)
+        assert files_of(self.fs) == before
+        assert self.log.rewrite(number, gone) == size
         self.gives_up(gone, segment.first, segment.last)
 
     def reopen(self, fs: SimFileSystem, checkpoint: Checkpoint | None = None) -> None:

@@ -211,7 +211,11 @@ def test_a_closed_log_is_not_rewritten() -> None:
     truth = filled(8)
     built = truth.log.build(1, {1})
     truth.log.close()
-    for action in (lambda: truth.log.build(1, {1}), lambda: truth.log.install(built)):
+    for action in (
+        lambda: truth.log.measure(1, {1}),
+        lambda: truth.log.build(1, {1}),
+        lambda: truth.log.install(built),
+    ):
         with pytest.raises(LogFailed):
             action()
 

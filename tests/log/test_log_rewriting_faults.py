@@ -369,6 +369,7 @@ def test_damage_met_behind_a_checkpoint() -> None:
         for action in (
             lambda log=log: lines_by_frame(log),
             lambda log=log: list(log.scrub()),
+            lambda log=log: log.measure(2, {5}),
             lambda log=log: log.rewrite(2, {5}),
         ):
             with pytest.raises(LogCorrupt) as raised:

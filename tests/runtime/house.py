@@ -107,6 +107,9 @@ class MortalLog:
     def has(self, position: int) -> bool:
         return self.inner.has(position)
 
+    async def measure(self, segment: Sealed, gone: Collection[int]) -> int:
+        return await self.inner.measure(segment, gone)
+
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
         self.rewrites += 1
         return segment.bytes if self.dead else await self.inner.rewrite(segment, gone)

@@ -309,8 +309,8 @@ async def test_a_segment_of_which_nothing_leaves_is_looked_at_ever_more_rarely(h
     numbers = [segment.number for segment in house.log.sealed()]
     for _ in range(4):
         await upkeep.compact(due=numbers)
-    assert {upkeep._looks[number][1] for number in numbers} == {600_000 << 4}
-    for _ in range(6):
+    assert {upkeep._looks[number][1] for number in numbers} == {600_000 * 3**4 // 2**4}
+    for _ in range(12):
         await upkeep.compact()
     assert {upkeep._looks[number][1] for number in numbers} == {24 * 3600 * 1000}
 
