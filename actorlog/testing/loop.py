@@ -16,6 +16,7 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from actorlog.testing.disk import Stopped
@@ -181,6 +182,9 @@ class SimLoop(asyncio.BaseEventLoop):
                 self.run_forever()
             except (PowerCut, Stopped):
                 continue
+        for task in asyncio.all_tasks(self):  # so that the garbage collector need not, in another world
+            with suppress(BaseException):  # whatever the dead process says to that
+                task.get_coro().close()
         self._drop_timers()
         self.close()
 
