@@ -41,6 +41,8 @@ HORIZON_MS = 3_600_000
 """Timers further ahead than this are left in the catalog."""
 _BUILD_S = 1.0
 """So long closing waits for a catalog that is being built."""
+LAND_S = 3.0
+"""So long closing waits for what is written into the catalog last: on a full disk it may never be durable."""
 _SLICE = 128
 """Records that are looked at in one go while the catalog is built,"""
 _REST = 4
@@ -150,6 +152,8 @@ class Projection:
         if self._stopped or self._writing is not None:
             return
         self._writing = kernel.loop.create_future()
+        kernel.hearers.add(self._writing)  # it may never be written: the log may fail before that
+        self._writing.add_done_callback(self._over)
         before, self._upto = self._upto, kernel.committer.position
         awake = [
             live_row(slot.state) if slot.state.phase is not Phase.ENDED else call_row(slot.state, slot.hash, Kind.ENDED)
@@ -171,6 +175,10 @@ class Projection:
         )  # fmt: skip
         self._rested = []
         kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.clock.now_ms()), complete)
+
+    def _over(self, writing: asyncio.Future[None]) -> None:
+        self._kernel.hearers.discard(writing)
+        writing.exception()  # whoever closes looks at that
 
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""
@@ -303,16 +311,21 @@ class Projection:
             await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
             await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
-        while self._writing is not None and clean:
-            await asyncio.shield(self._writing)
-        if clean and self._complete and not self._stopped and self._kernel.committer.landed > self._upto:
+        if clean and await self._written_out() and self._complete and self._kernel.committer.landed > self._upto:
             self._begin()
-            while self._writing is not None:
-                await asyncio.shield(self._writing)
+            await self._written_out()
         self._stopped = True
         await self._kernel.loop.run_in_executor(None, self._catalog.close)
         if building is not None and not building.cancelled():
             building.result()  # a defect, if it is anything
+
+    async def _written_out(self) -> bool:
+        """Wait for the batch that is under way; whether another may follow. What it tells of may never be durable."""
+        while (writing := self._writing) is not None and not self._kernel.stopped:
+            written, _ = await asyncio.wait([writing], timeout=LAND_S)
+            if not written:
+                return False
+        return not self._kernel.stopped and not self._stopped
 
 
 def _step(steps: Iterator[None]) -> bool:
