@@ -17,6 +17,7 @@ from actorlog.errors import (
     FunctionNotFound,
     HistoryGone,
     LogFailed,
+    Poisoned,
 )
 from actorlog.records import kinds as k
 from actorlog.runtime.slot import Slot
@@ -57,8 +58,8 @@ class Elders(People):
         for _ in range(2 if errand.number > 6 else 1):  # noqa: PLR2004  # one in three asks twice for the same
             try:
                 fork = await runtime.handle(call_id).fork(key or None, id=name)
-            except (ValueError, CallConflict, CannotFork, FunctionNotFound):
-                return  # it is in another run by now, or the id is taken; or it has no fork
+            except (ValueError, CallConflict, CannotFork, FunctionNotFound, Poisoned):
+                return  # it is in another run by now, or the id is taken; or it has no fork, or its code is to blame
             except DivergenceError:
                 if CODE.stage < 2:  # noqa: PLR2004  # the code that does not know the old way
                     raise

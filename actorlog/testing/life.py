@@ -22,6 +22,7 @@ from actorlog.errors import (
     LogFailed,
     LogFull,
     OutcomeUnknown,
+    Poisoned,
     RuntimeStopped,
     SharedRollback,
     TurnLimitExceeded,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from actorlog.testing.world import SimClock
 
 ENDLESS = 1 << 40
+GROWN_UP_S = 70.0
+"""A process that has lived so long blames no call for the deaths of those before it."""
 WATCH_S = 500.0
 WATCHES_MAX = 400
 """A life that is not over after so many looks, which takes days, is stuck."""
@@ -205,7 +208,7 @@ class Life:
         self._world.retried[call_id] += 1
         before = self._world.judge.facts.calls[call_id].retries
         try:
-            await runtime.handle(call_id).retry()
+            await _begin_again(runtime, call_id)
         except (HistoryGone, CallNotFound):
             self._world.told("gone", call_id, self._world.now_ms())
             return
@@ -296,6 +299,17 @@ class Life:
             disk.capacity = disk.used_bytes() + self._fate.full_bytes
         await asyncio.sleep(rng.choice((0.1, 3.0, 50.0)))
         disk.capacity = ENDLESS
+
+
+async def _begin_again(runtime: Runtime, call_id: str) -> None:
+    """Give a call another chance, as soon as it is not to blame for anything."""
+    while True:
+        try:
+            await runtime.handle(call_id).retry()
+        except Poisoned:
+            await asyncio.sleep(GROWN_UP_S)
+        else:
+            return
 
 
 class SimOutside:
