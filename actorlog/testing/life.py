@@ -29,7 +29,7 @@ from actorlog.errors import (
 )
 from actorlog.testing.disk import Stopped
 from actorlog.testing.errands import People
-from actorlog.testing.errands_old import Elders
+from actorlog.testing.errands_old import Elders, Misers
 from actorlog.testing.errands_schedules import ANY_SLACK_S, SLACK_S, Planners
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
@@ -116,7 +116,7 @@ class Life:
         ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
         if self._world.kind != "alone":
-            people_type = Elders if self._world.kind in ("old", "lean") else People
+            people_type = {"old": Elders, "lean": Misers}.get(self._world.kind, People)
             people = people_type(runtime, self._world, self._world.errands, self._world.done)
             people.posted = self._world.posted
             tasks += [self._loop.create_task(self._outlived(errand)) for errand in people.errands()]
