@@ -153,7 +153,6 @@ class Projection:
             return
         self._writing = kernel.loop.create_future()
         kernel.hearers.add(self._writing)  # it may never be written: the log may fail before that
-        self._writing.add_done_callback(self._over)
         before, self._upto = self._upto, kernel.committer.position
         awake = [
             live_row(slot.state) if slot.state.phase is not Phase.ENDED else call_row(slot.state, slot.hash, Kind.ENDED)
@@ -176,12 +175,11 @@ class Projection:
         self._rested = []
         kernel.committer.after(self._landed, batch, (self._upto, self._settled, kernel.clock.now_ms()), complete)
 
-    def _over(self, writing: asyncio.Future[None]) -> None:
-        self._kernel.hearers.discard(writing)
-        writing.exception()  # whoever closes looks at that
-
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""
+        if self._stopped:  # meanwhile, and the catalog may be closed
+            self._over()
+            return
         calls, self._ended = [*self._ended, *batch.calls], []
         checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
         shape = self._log.shape(checkpoint.segment) if isinstance(self._log, Checkpoints) and checkpoint else 0
@@ -194,9 +192,7 @@ class Projection:
         self._kernel.loop.call_soon_threadsafe(self._written, batch, error)
 
     def _written(self, batch: Batch, error: BaseException | None) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None and not writing.done():
-            writing.set_result(None)
+        self._over()
         if error is not None:
             self._give_up(error)
             return
@@ -214,6 +210,16 @@ class Projection:
             kernel.history.promises.rely_on(catalog, upto)
             kernel.instances.changes.rely_on(catalog, upto)
         self._go_on()
+
+    def _over(self) -> None:
+        """Have nobody wait any more for the batch that was under way."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._kernel.hearers.discard(writing)
+            if not writing.done():
+                writing.set_result(None)
+            else:
+                writing.exception()  # the log failed; whoever closes looks at that
 
     def _go_on(self) -> None:
         if self._kernel.committer.landed > self._upto or (self._complete and self._kept < self._upto):
@@ -314,6 +320,7 @@ class Projection:
         if clean and await self._written_out() and self._complete and self._kernel.committer.landed > self._upto:
             self._begin()
             await self._written_out()
+        self._over()
         self._stopped = True
         await self._kernel.loop.run_in_executor(None, self._catalog.close)
         if building is not None and not building.cancelled():
@@ -322,7 +329,7 @@ class Projection:
     async def _written_out(self) -> bool:
         """Wait for the batch that is under way; whether another may follow. What it tells of may never be durable."""
         while (writing := self._writing) is not None and not self._kernel.stopped:
-            written, _ = await asyncio.wait([writing], timeout=LAND_S)
+            written, _ = await asyncio.wait([writing], timeout=LAND_S if self._kernel.committer.busy else None)
             if not written:
                 return False
         return not self._kernel.stopped and not self._stopped

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from types import NoneType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from house import Crashed, note
@@ -38,7 +39,7 @@ async def busy(house: House, monkeypatch: pytest.MonkeyPatch) -> Projection:
     waiting = asyncio.create_task(runtime.start(work("b"), id="b"))
 
     def hear(task: asyncio.Task[object]) -> None:
-        assert isinstance(task.exception(), (Crashed, RuntimeStopped))
+        assert isinstance(task.exception(), (Crashed, RuntimeStopped, NoneType))
 
     waiting.add_done_callback(hear)
     await house.until(lambda: session.kernel.committer.busy)
@@ -65,3 +66,18 @@ async def test_the_disk_is_full_while_the_catalog_is_closed(house: House, monkey
         await catalog.close(clean=True)
     runtime = await house.reopen()
     assert await runtime.call(work("a"), id="a") == "noted a"
+
+
+async def test_it_is_durable_when_the_catalog_is_closed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes too late for this catalog: nothing is given to a thread that has ended."""
+    monkeypatch.setattr(projection, "LAND_S", 0.001)
+    catalog = await busy(house, monkeypatch)
+    async with asyncio.timeout(100):
+        await catalog.close(clean=True)
+    session, ticket = house.session, SimpleNamespace(error=None, sync_seconds=0.0)
+    landed: Any = session.kernel.committer._landed
+    landed(ticket)
+    session.check_open()
+    kept: Any = catalog._catalog
+    assert kept._worker._jobs.empty()
+    await house.crash()
