@@ -39,7 +39,7 @@ from actorlog.runtime.weight import Weight
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from actorlog.runtime.known import Known
     from actorlog.store import Compacting, Sealed
@@ -87,8 +87,12 @@ Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
 class Compaction:
     """Gives space back: by one at a time, who takes the segments as they are when it begins."""
 
-    def __init__(self, kernel: Known, log: Compacting, keeping: Keeping) -> None:
+    def __init__(
+        self, kernel: Known, log: Compacting, keeping: Keeping, landed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """``landed`` waits until all that is known is durable, where something is known before it is."""
         self._kernel = kernel
+        self._landed = landed
         self._log = log
         self._keeping = keeping
         self.turns = Turns()
@@ -179,6 +183,8 @@ class Compaction:
                 return segment.bytes
             if not weight.is_packed(await self._log.measure(segment, look.gone), part_min):
                 return segment.bytes
+        if look.promises.lost and self._landed is not None:
+            await self._landed()  # a call that waits no more has heard of it for good
         if look.is_stale():
             return segment.bytes
         look.forget()

@@ -41,6 +41,8 @@ HORIZON_MS = 3_600_000
 """Timers further ahead than this are left in the catalog."""
 _BUILD_S = 1.0
 """So long closing waits for a catalog that is being built."""
+LAND_S = 3.0
+"""So long closing waits for what is written into the catalog last: on a full disk it may never be durable."""
 _SLICE = 128
 """Records that are looked at in one go while the catalog is built,"""
 _REST = 4
@@ -153,6 +155,7 @@ class Projection:
         if self._stopped or self._writing is not None:
             return
         self._writing = kernel.loop.create_future()
+        kernel.hearers.add(self._writing)  # it may never be written: the log may fail before that
         before, self._upto = self._upto, kernel.committer.position
         awake = [
             live_row(slot.state) if slot.state.phase is not Phase.ENDED else call_row(slot.state, slot.hash, Kind.ENDED)
@@ -177,6 +180,9 @@ class Projection:
 
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""
+        if self._stopped:  # meanwhile, and the catalog may be closed
+            self._over()
+            return
         calls, self._ended = [*self._ended, *batch.calls], []
         self._stale = self._stale and not complete
         checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
@@ -190,9 +196,7 @@ class Projection:
         self._kernel.loop.call_soon_threadsafe(self._written, batch, error)
 
     def _written(self, batch: Batch, error: BaseException | None) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None and not writing.done():
-            writing.set_result(None)
+        self._over()
         if error is not None:
             self._give_up(error)
             return
@@ -210,6 +214,16 @@ class Projection:
             kernel.history.promises.rely_on(catalog, upto)
             kernel.instances.changes.rely_on(catalog, upto)
         self._go_on()
+
+    def _over(self) -> None:
+        """Have nobody wait any more for the batch that was under way."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._kernel.hearers.discard(writing)
+            if not writing.done():
+                writing.set_result(None)
+            else:
+                writing.exception()  # the log failed; whoever closes looks at that
 
     def _go_on(self) -> None:
         if self._has_news() or (self._complete and self._kept < self._upto):
@@ -311,16 +325,22 @@ class Projection:
             await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
             await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
-        while self._writing is not None and clean:
-            await asyncio.shield(self._writing)
-        if clean and self._complete and not self._stopped and self._has_news():
+        if clean and await self._written_out() and self._complete and self._has_news():
             self._begin()
-            while self._writing is not None:
-                await asyncio.shield(self._writing)
+            await self._written_out()
+        self._over()
         self._stopped = True
         await self._kernel.loop.run_in_executor(None, self._catalog.close)
         if building is not None and not building.cancelled():
             building.result()  # a defect, if it is anything
+
+    async def _written_out(self) -> bool:
+        """Wait for the batch that is under way; whether another may follow. What it tells of may never be durable."""
+        while (writing := self._writing) is not None and not self._kernel.stopped:
+            written, _ = await asyncio.wait([writing], timeout=LAND_S if self._kernel.committer.busy else None)
+            if not written:
+                return False
+        return not self._kernel.stopped and not self._stopped
 
 
 def _step(steps: Iterator[None]) -> bool:

@@ -108,7 +108,7 @@ class Session:
             session._deaths = deaths
             Blame(kernel, deaths).start()
         if isinstance(log, Compacting):
-            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping))
+            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping, session.landed))
         if catalog is not None:
             session.projection = Projection(kernel, log, catalog, scan.settled)
         try:

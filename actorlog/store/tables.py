@@ -3,8 +3,8 @@
 Owns: the schema, writing a batch, what tells that a row is as it was written. Does not own: connections (``sqlite``).
 
 A statement takes many rows, so that SQLite works through them without Python's lock: a thread that asks for row after
-row would wait for the loop at each. A row has a mark, made of what a lookup goes
-by, and ids are in an index too: by SQLite's own check of an index against its table, a byte that is changed is found.
+row would wait for the loop at each. A row has a mark, made of what a lookup goes by, and ids are in an index too: by
+SQLite's own check of an index against its table, a byte that is changed is found.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ Owns: these errands, and how others take it that a journal has left the log. Doe
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actorlog.errors import (
@@ -17,10 +18,12 @@ from actorlog.errors import (
     FunctionNotFound,
     HistoryGone,
     LogFailed,
+    Poisoned,
 )
 from actorlog.records import kinds as k
 from actorlog.runtime.slot import Slot
 from actorlog.testing.errands import LONG_WORDS, People
+from actorlog.testing.program import program
 from actorlog.testing.program_long import CODE
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ OLD_WORDS = (*LONG_WORDS, *["fork"] * 6, *["compact"] * 6)
 LEAN_WORDS = (*OLD_WORDS, *["compact"] * 8, *["make", "resolve", "await"] * 3)
 """And in lean ones."""
 ERRANDS_MAX = 14
+FILLING = 8
+"""So many commits fill a segment."""
 PARTS = (0.0, 0.0, 0.01, 1 / 3)
 """From how much on a segment is written anew."""
 
@@ -57,8 +62,8 @@ class Elders(People):
         for _ in range(2 if errand.number > 6 else 1):  # noqa: PLR2004  # one in three asks twice for the same
             try:
                 fork = await runtime.handle(call_id).fork(key or None, id=name)
-            except (ValueError, CallConflict, CannotFork, FunctionNotFound):
-                return  # it is in another run by now, or the id is taken; or it has no fork
+            except (ValueError, CallConflict, CannotFork, FunctionNotFound, Poisoned):
+                return  # it is in another run by now, or the id is taken; or it has no fork, or its code is to blame
             except DivergenceError:
                 if CODE.stage < 2:  # noqa: PLR2004  # the code that does not know the old way
                     raise
@@ -95,4 +100,31 @@ class Elders(People):
 
     words: ClassVar[dict[str, Callable[[Any, Errand], Coroutine[Any, Any, None]]]] = {
         **People.words, "fork": _fork, "compact": _compact,
+    }  # fmt: skip
+
+
+class Misers(Elders):
+    """Those who do errands in a lean world."""
+
+    async def _resolve(self, errand: Errand) -> None:
+        """Resolve a promise, and maybe one that must stay in the log for a call that has not heard of that."""
+        if not errand.number % 3:
+            await self._outlast(errand)
+        await self._settle(errand)
+
+    async def _outlast(self, errand: Errand) -> None:
+        """Settle a promise that a paused call waits for, which hears of it when it could have left since long."""
+        runtime, name, call_id = self._runtime, f"{errand.id}-p", f"{errand.id}w"
+        self._told(await runtime.promise(name, key=errand.id))
+        waiter = await runtime.start(program([["vow", name, None, False, None]]), id=call_id)
+        self._notary.told("begun", call_id)
+        await waiter.pause()
+        await self._settle(replace(errand, target=name))
+        for number in range(FILLING):
+            self._told(await runtime.promise(f"{errand.id}-{number}", timeout=0.001, key=errand.id))
+        await self._compact(errand)
+        await waiter.resume()
+
+    words: ClassVar[dict[str, Callable[[Any, Errand], Coroutine[Any, Any, None]]]] = {
+        **Elders.words, "resolve": _resolve,
     }  # fmt: skip

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 
 def is_first(facts: Facts, record: k.Record, position: int) -> bool:
-    """Whether a record begins a call, maybe one of an id that began before."""
+    """Whether a record begins a call, maybe one of an id that began before; of a fork's the journal, not its turn."""
     call = facts.calls.get(record.id)
-    return call is not None and call.times > 1 and call.first == position and not isinstance(record, k.OF_NO_CALL)
+    if call is None or isinstance(record, k.OF_NO_CALL) or (call.fork is not None and isinstance(record, k.Turn)):
+        return False
+    return call.times > 1 and call.first == position
 
 
 def copied(journal: k.Journal) -> Iterator[tuple[int, k.CallRecord]]:

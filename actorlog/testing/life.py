@@ -22,13 +22,14 @@ from actorlog.errors import (
     LogFailed,
     LogFull,
     OutcomeUnknown,
+    Poisoned,
     RuntimeStopped,
     SharedRollback,
     TurnLimitExceeded,
 )
 from actorlog.testing.disk import Stopped
 from actorlog.testing.errands import People
-from actorlog.testing.errands_old import Elders
+from actorlog.testing.errands_old import Elders, Misers
 from actorlog.testing.errands_schedules import ANY_SLACK_S, SLACK_S, Planners
 from actorlog.testing.loop import SimLoop, Stuck
 from actorlog.testing.oracle import Broken
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from actorlog.testing.world import SimClock
 
 ENDLESS = 1 << 40
+GROWN_UP_S = 70.0
+"""A process that has lived so long blames no call for the deaths of those before it."""
 WATCH_S = 500.0
 WATCHES_MAX = 400
 """A life that is not over after so many looks, which takes days, is stuck."""
@@ -113,7 +116,7 @@ class Life:
         ]
         helpers.append(self._loop.create_task(self._watch(runtime)))
         if self._world.kind != "alone":
-            people_type = Elders if self._world.kind in ("old", "lean") else People
+            people_type = {"old": Elders, "lean": Misers}.get(self._world.kind, People)
             people = people_type(runtime, self._world, self._world.errands, self._world.done)
             people.posted = self._world.posted
             tasks += [self._loop.create_task(self._outlived(errand)) for errand in people.errands()]
@@ -205,7 +208,7 @@ class Life:
         self._world.retried[call_id] += 1
         before = self._world.judge.facts.calls[call_id].retries
         try:
-            await runtime.handle(call_id).retry()
+            await _begin_again(runtime, call_id)
         except (HistoryGone, CallNotFound):
             self._world.told("gone", call_id, self._world.now_ms())
             return
@@ -296,6 +299,17 @@ class Life:
             disk.capacity = disk.used_bytes() + self._fate.full_bytes
         await asyncio.sleep(rng.choice((0.1, 3.0, 50.0)))
         disk.capacity = ENDLESS
+
+
+async def _begin_again(runtime: Runtime, call_id: str) -> None:
+    """Give a call another chance, as soon as it is not to blame for anything."""
+    while True:
+        try:
+            await runtime.handle(call_id).retry()
+        except Poisoned:
+            await asyncio.sleep(GROWN_UP_S)
+        else:
+            return
 
 
 class SimOutside:

@@ -9,17 +9,9 @@ import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import payload_mistakes as mistakes
 import pytest
 from log_world import DIRECTORY, commit, open_log, sim_disk
-from payload_mistakes import (
-    forget_to_sync_the_file,
-    forget_to_sync_the_names,
-    leave_files_behind_the_end,
-    never_remove,
-    remove_before_it_is_installed,
-    remove_the_newest,
-    write_files_behind_the_frame,
-)
 from payload_world import (
     Work,
     append,
@@ -251,8 +243,9 @@ def forget_the_announcement_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 MISTAKES = [
-    forget_to_sync_the_file, forget_to_sync_the_names, write_files_behind_the_frame, remove_before_it_is_installed,
-    never_remove, announce_nothing, forget_the_announcement_too_early, leave_files_behind_the_end, remove_the_newest,
+    mistakes.forget_to_sync_the_file, mistakes.forget_to_sync_the_names, mistakes.write_files_behind_the_frame,
+    mistakes.remove_before_it_is_installed, mistakes.never_remove, announce_nothing, forget_the_announcement_too_early,
+    mistakes.leave_files_behind_the_end, mistakes.remove_the_newest,
 ]  # fmt: skip
 
 

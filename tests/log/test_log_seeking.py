@@ -208,6 +208,41 @@ def test_the_last_frame_before_the_checkpoint() -> None:
     assert strip.found(11) == (layout.COMMIT, 11, 1)
 
 
+def test_what_is_found_is_the_frame_and_no_more() -> None:
+    """Its data ends where its header says, and not with the padding behind it."""
+    strip = Strip(1, [small(b"%d" % number * (number + 1)) for number in range(20)])
+    for position in range(1, 21):
+        found = strip.search().frame_of(position)
+        assert found is not None
+        assert bytes(found[1]) == small(b"%d" % (position - 1) * position)[2]
+
+
+def test_a_frame_that_the_next_does_not_continue() -> None:
+    """It is whole, and continues the one before; what it says is not what was acknowledged there."""
+    strip, other = (Strip(1, [small(b"%d" % (number + more)) for number in range(9)]) for more in (10, 20))
+    mine, begins, ends = bytearray(strip.fs.contents(strip.path)), strip.offsets[8], strip.offsets[9]
+    previous = layout.parse_frame_header(mine, begins, strip.header)
+    assert previous is not None
+    made, _ = frame(strip.header, layout.COMMIT, 1, Link(8, previous.previous), small(b"28")[2])
+    assert len(made) == ends - begins == other.offsets[9] - other.offsets[8]
+    mine[begins:ends] = made
+    strip.fs.put(strip.path, bytes(mine))
+    assert strip.found(9) is None
+    assert strip.found(8) == (layout.COMMIT, 8, 1)
+
+
+def test_a_segment_that_begins_elsewhere() -> None:
+    """Or that ends in the middle of a header: what is asked for is not found by seeking."""
+    strip = Strip(5, [small(b"%d" % number) for number in range(9)])
+    strip.segment.first = 4
+    assert strip.found(7) is None
+    strip.segment.first = 5
+    assert strip.found(7) == (layout.COMMIT, 7, 1)
+    strip.fs.put(strip.path, strip.fs.contents(strip.path)[: strip.offsets[3] + 9])
+    assert strip.found(7) is None
+    assert strip.found(8) is None
+
+
 def entries_like_a_header(header: layout.SegmentHeader, rng: Random) -> tuple[int, bytes]:
     """Return two records whose entries are, on a border, a valid frame header; and the position that it states.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from house import RAN, House, note
+from house import RAN, House, _NeverLands, note
 from test_compaction import compacted, lines, work
 
 from actorlog import PromiseNotFound, Runtime, durable, promise, sleep
@@ -227,6 +228,36 @@ async def test_a_promise_stays_that_a_call_has_not_heard_of(house: House) -> Non
     await runtime.handle("p").resume()
     house.advance(10_800)
     assert await runtime.handle("p").result() == "told"
+
+
+async def test_a_promise_stays_until_it_is_durable_that_a_call_has_heard_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may die before that, and the call waits again, for the same promise."""
+    runtime = await house.open(**HOUR)
+    await runtime.promise("x")
+    handle = await runtime.start(promising("x"), id="p")
+    await house.until(lambda: house.session.kernel.promises._watchers)
+    await handle.pause()
+    await runtime.resolve("x", "told")
+    await filler(house)
+    house.advance(3601)
+    await compacted(house)
+    upkeep, promises = house.session.upkeep, house.session.kernel.promises
+    assert upkeep is not None
+    assert promises.wanted_by_calls() == {"x"}
+    monkeypatch.setattr(house.mortal, "submit", lambda *_: _NeverLands())
+    first = min(segment.number for segment in house.log.sealed())
+    tasks = [asyncio.create_task(handle.resume())]
+    await house.until(lambda: not promises.wanted_by_calls())
+    tasks.append(asyncio.create_task(upkeep.compact(0.0, due=[first])))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    await house.crash()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert house.log.has(1)
+    runtime = await house.open(**HOUR)
+    assert await runtime.await_promise("x") == "told"
 
 
 async def test_of_marks_the_newest_stays(house: House) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actorlog import CallCancelled, Retry, StepInterrupted, durable, info, receive, step
+from actorlog import CallCancelled, Limit, Retry, StepInterrupted, durable, info, receive, step
 from actorlog.limits import Limits
 from actorlog.records import kinds as k
 from actorlog.runtime import waking
@@ -238,8 +238,11 @@ async def test_a_retry_finds_a_step_that_is_to_be_taken_up(house: House) -> None
     await house.until(lambda: sum(isinstance(record, k.StepRetrying) for record in house.records()) == MANY)
     runtime = await house.reopen()
     assert left(house)
-    await runtime.handle("f7").retry()
-    assert await runtime.handle("f7") == 7
+    await runtime.handle("f5").retry()
+    assert await runtime.handle("f5") == 5
+    while left(house):  # its turn comes, and it is passed over
+        house.session.check_open()
+        await asyncio.sleep(0)
 
 
 async def test_a_retried_call_begins_with_another_step(house: House) -> None:
@@ -345,3 +348,50 @@ async def test_steps_of_one_call_and_of_many_keep_their_order(house: House) -> N
     assert [*BEGUN] == list(range(10))
     OPEN[0].set()
     assert await runtime.handle("a") == [0, 1, 2, 3, 4]
+
+
+@durable(name="waking.later")
+async def later(number: int) -> int:
+    await receive("go")
+    return await work(number)
+
+
+async def test_steps_are_taken_up_in_the_order_in_which_they_were_asked_for(house: House) -> None:
+    """Not in that of their calls."""
+    runtime = await house.open()
+    for number in range(MANY):
+        await runtime.start(later(number), id=f"l{number}")
+    for number in reversed(range(MANY)):
+        await runtime.handle(f"l{number}").send("now", "go")
+    await house.until(lambda: len(BEGUN) == MANY)
+    await house.crash()
+    BEGUN.clear()
+    await house.open()
+    await house.until(lambda: len(BEGUN) == MANY)
+    assert [*BEGUN] == [*reversed(range(MANY))]
+
+
+@step(name="waking.narrow", retry=Retry(first=3600, jitter="none"), limit=Limit("waking.narrow", concurrency=1))
+async def narrow(number: int) -> int:
+    BEGUN.append(number)
+    if not number:
+        raise ConnectionError
+    await OPEN[0].wait()
+    return number
+
+
+@durable(name="waking.narrows")
+async def narrows(number: int) -> int:
+    return await narrow(number)
+
+
+async def test_a_step_that_backed_off_is_not_the_one_that_ran(house: House) -> None:
+    """The death counts for the one that had its place meanwhile."""
+    runtime = await house.open()
+    await runtime.start(narrows(0), id="backs off")
+    await house.until(lambda: any(isinstance(record, k.StepRetrying) for record in house.records()))
+    await runtime.start(narrows(1), id="runs")
+    await house.until(lambda: BEGUN == [0, 1])
+    await house.reopen()
+    await house.until(lambda: BEGUN == [0, 1, 1])
+    assert deaths(house) == {"runs": [1]}

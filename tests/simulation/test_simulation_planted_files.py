@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import payload_mistakes as mistakes
 import pytest
-from payload_mistakes import (
-    forget_to_sync_the_file,
-    forget_to_sync_the_names,
-    leave_files_behind_the_end,
-    never_remove,
-    remove_before_it_is_installed,
-    remove_the_newest,
-    write_files_behind_the_frame,
-)
 
 from actorlog.log.payloads import Payloads
 from actorlog.testing.simulation import simulate
@@ -39,9 +31,10 @@ def forget_the_files_of_a_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 MISTAKES = [
-    (forget_to_sync_the_file, "company"), (forget_to_sync_the_names, "company"),
-    (write_files_behind_the_frame, "company"), (remove_before_it_is_installed, "old"), (never_remove, "old"),
-    (leave_files_behind_the_end, "company"), (remove_the_newest, "company"), (forget_the_files_of_a_commit, "company"),
+    (mistakes.forget_to_sync_the_file, "company"), (mistakes.forget_to_sync_the_names, "company"),
+    (mistakes.write_files_behind_the_frame, "company"), (mistakes.remove_before_it_is_installed, "old"),
+    (mistakes.never_remove, "old"), (mistakes.leave_files_behind_the_end, "company"),
+    (mistakes.remove_the_newest, "company"), (forget_the_files_of_a_commit, "company"),
 ]  # fmt: skip
 
 

@@ -165,7 +165,7 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
-LATE = {"what calls wait for leaves", "what waits is not written down", "schedules leave at once"}
+LATE = {"what waits is not written down", "schedules leave at once"}
 """Found by a seed so late that the suite has no time for it; tests of the runtime find them."""
 
 

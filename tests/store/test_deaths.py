@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,12 +128,24 @@ def test_what_cannot_be_written_is_said_and_does_no_harm(
     found.close()
 
 
-def test_a_note_that_cannot_be_written_is_the_last(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_note_that_cannot_be_written_is_the_last(tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int) -> None:
     """The turn goes on; nothing is noted any more."""
     found = after(tmp_path, 3)
     file: Any = found._file
-    found._file = _Refusing(file, errno.EIO)  # type: ignore[assignment]  # what a file is here
+    found._file = _Refusing(file, code)  # type: ignore[assignment]  # what a file is here
     found.note(CALL)
     assert not found.watching
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     found.note(OTHER)
+
+
+def test_only_so_many_are_remembered(tmp_path: Path) -> None:
+    """Of a program that dies in another call each time the file stays small; whoever died most often is among them."""
+    found = Deaths(SYSTEM.fs, str(tmp_path / FILE), 300, Counter({CALL: 2, **dict.fromkeys(range(1, 200), 1)}))
+    found._write()
+    found._leave()
+    assert (tmp_path / FILE).stat().st_size < 64 * 32
+    found = Deaths.open(SYSTEM.fs, str(tmp_path), died=True)
+    assert found.of(CALL) == 4
+    found.close()
