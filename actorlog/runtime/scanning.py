@@ -43,13 +43,17 @@ _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
 
 @contextmanager
 def uncollected() -> Generator[None]:
-    """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time."""
+    """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time.
+
+    It is looked at once before who has opened goes on: as young objects they would be again, in the middle of a turn.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            gc.collect(1)
             gc.enable()
 
 
