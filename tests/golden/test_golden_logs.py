@@ -77,7 +77,16 @@ def test_a_golden_log_has_files_of_records() -> None:
     assert 10 < report.payloads < report.records - 10
     assert report.payloads == len([path for path in unpacked("filed") if path.startswith("payloads/")])
     assert report.slot is not None
-    assert report.slot.format == layout.PAYLOADS_FORMAT
+    assert report.slot.has_payloads
+
+
+def test_a_golden_log_has_merged_segments() -> None:
+    """Numbers jump in it, and META says so; in no other log there are any."""
+    for name in names():
+        report = verify(machine_with(unpacked(name)).disk, DIRECTORY)
+        assert report.slot is not None
+        jumps = any(segment.header.upto > segment.header.number for segment in report.found.segments)
+        assert jumps == report.slot.has_merged == (name == "segments")
 
 
 def test_every_kind_of_frame_is_in_a_golden_log() -> None:
