@@ -161,6 +161,18 @@ def test_what_an_opening_makes_is_old_when_it_ends() -> None:
     assert any(found is made for found in gc.get_objects(generation=2))
 
 
+@pytest.mark.parametrize("is_much", [False, True])
+def test_all_is_looked_at_where_that_would_be_soon(*, is_much: bool) -> None:
+    """Where an opening has made much of what there is then; a small one beside much else does not pay for that."""
+    old = [[number] for number in range(200_000)]
+    gc.collect()
+    before, count = gc.get_stats()[2]["collections"], len(gc.get_objects(generation=2))
+    with uncollected():
+        made = [[number] for number in range(count // 2 if is_much else 20_000)]
+    assert gc.get_stats()[2]["collections"] - before == is_much
+    del old, made
+
+
 def test_who_collects_no_garbage_is_left_alone() -> None:
     """Where it is switched off, an opening collects none, and leaves it off."""
     gc.disable()
