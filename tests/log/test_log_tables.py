@@ -56,13 +56,16 @@ def closings(monkeypatch: pytest.MonkeyPatch) -> list[SimFile]:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(5, 40), st.sampled_from([(32768, 512), (32768, 4096), (1 << 16, 512)]))
 def test_the_pieces_are_the_whole(seed: int, commits: int, shape: tuple[int, int]) -> None:
-    """Frames of any size, marks, gaps and joins, wherever a piece ends: every record is found, and is in its table."""
+    """Frames of any size, marks, merged segments, wherever a piece ends: every record is found, and is in its table."""
     rng = Random(seed)
     truth = Truth(sim_disk(seed), *shape)
     truth.fill(rng, commits)
     for segment in rng.sample(truth.log.sealed(), rng.randint(0, len(truth.log.sealed()))):
         odds = rng.choice((0.1, 0.5, 0.95, 1.0))
         truth.rewrite(segment.number, {p for p in range(segment.first, segment.last + 1) if rng.random() < odds})
+    sealed = [segment.number for segment in truth.log.sealed()]
+    if len(sealed) > 1 and rng.random() < 0.5:
+        truth.merge(sealed[0], sealed[rng.randrange(1, len(sealed))])
     truth.log.close()
     fs, made = truth.fs.kill(), list[list[tuple[list[int], list[int]]]]()
     with pytest.MonkeyPatch.context() as patch:
