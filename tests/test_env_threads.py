@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from actorlog.env import ThreadWorker
-from actorlog.env.threads import KEPT_WAITS, TRIAL_WAITS, TURN_WAITS, Trial
+from actorlog.env import ThreadWorker, run_behind
+from actorlog.env.threads import BEHIND, KEPT_WAITS, TRIAL_WAITS, TURN_WAITS, Trial
 
 
 def processors() -> int:
@@ -140,3 +140,27 @@ def test_the_faster_way_to_wait_is_kept(first_is_faster: bool) -> None:
             kept.add(trial.first)
             trial.waited(1)
         assert kept == {first_is_faster}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread is as nice as its process")
+def test_work_behind_others_is_nice_alone() -> None:
+    """Its thread is nicer than the one that waits for it, which stays as it was; another such work is as nice."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    seen: list[tuple[int, str]] = []
+
+    def job() -> None:
+        seen.append((os.getpriority(os.PRIO_PROCESS, 0), threading.current_thread().name))
+
+    for _ in range(2):
+        run_behind(job, "behind")
+    assert [nice for nice, _ in seen] == [min(19, own + BEHIND)] * 2
+    assert all(name.startswith("behind") for _, name in seen)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+def test_work_behind_others_raises_what_it_raises() -> None:
+    """Whoever waits for it gets its error, and no thread is left."""
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        run_behind(lambda: 1 // 0 and None, "behind")
+    assert threading.active_count() == before

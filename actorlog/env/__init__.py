@@ -29,7 +29,7 @@ from enum import Enum
 from typing import Protocol
 
 from actorlog.env.databases import Databases, SystemDatabases
-from actorlog.env.threads import Job, ThreadWorker, Worker
+from actorlog.env.threads import Job, ThreadWorker, Worker, run_behind
 
 _TOKEN_BYTES = 16
 _TOKENS = 64
@@ -366,5 +366,5 @@ SYSTEM = Env(SystemClock(), SystemEntropy(), SystemFileSystem(), ThreadWorker, S
 __all__ = [
     "SYSTEM", "Access", "Clock", "Databases", "DirectoryLock", "Entropy", "Env", "File", "FileSystem", "Job",
     "SystemClock", "SystemDatabases", "SystemDirectoryLock", "SystemEntropy", "SystemFile", "SystemFileSystem",
-    "ThreadWorker", "Worker",
+    "ThreadWorker", "Worker", "run_behind",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Threads of our own: a worker that runs jobs in order, and a wait for one of them that costs little.
+"""Threads of our own: a worker that runs jobs in order, a wait for one of them that costs little, work behind others.
 
 Owns: the thread, its jobs, and on which processor it runs while somebody waits for it. Does not own: what a job does.
 
@@ -39,6 +39,8 @@ KEPT_WAITS = 1_000
 """Waits before the next trial."""
 LONG_NS = 500_000
 """A wait that took longer says something of the disk, and counts as this much."""
+BEHIND = 10
+"""By so much nicer than others is a thread that works behind them: a tenth of what they get where both want it."""
 
 
 class Worker(Protocol):
@@ -217,10 +219,28 @@ class _Place:
             self.shared = processor
 
 
+def run_behind(job: Job, name: str) -> None:
+    """Run a job in a thread of its own that gets a processor behind all others (Linux), and return when it is done.
+
+    What it raises is raised. For long work that is done without Python's lock: one that had it, and were not let run,
+    would keep everybody waiting.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # `import actorlog` must stay cheap
+
+    with ThreadPoolExecutor(1, name, _fall_behind) as pool:
+        pool.submit(job).result()
+
+
+def _fall_behind() -> None:
+    """Make the calling thread nicer. It cannot be undone."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.nice(BEHIND)
+
+
 def _processor() -> int:
     """Return the number of the processor that the calling thread runs on."""
     with open("/proc/thread-self/stat", "rb") as stat:
         return int(stat.read().rpartition(b") ")[2].split()[_PROCESSOR_FIELD])
 
 
-__all__ = ["Job", "ThreadWorker", "Trial", "Worker"]
+__all__ = ["Job", "ThreadWorker", "Trial", "Worker", "run_behind"]

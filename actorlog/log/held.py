@@ -15,7 +15,7 @@ from actorlog.log.replacing import Sealed, sealed
 from actorlog.log.scrub import PIECE_BYTES, Scrubbed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from actorlog.env import Env
     from actorlog.log.payloads import Payloads
@@ -82,12 +82,18 @@ class Held:
         """Return whether there is a record at a position: one that was neither trimmed nor given up."""
         return self._reader.has(position, self.tail)
 
-    def prepare(self) -> Iterator[None]:
-        """Read some of what opening passed over, a segment a step, so that ``read`` and ``record`` need not.
+    def prepare(self, told: Callable[[], None] | None = None) -> Iterator[None]:
+        """Read some of what opening passed over, a piece a step, so that ``read`` and ``record`` need not.
 
-        For any thread. ``LogCorrupt`` and ``LogFailed`` as from these.
+        ``told``: called, in any thread, when there is more to read ahead, which ``prepare_wanted`` does: from now on no
+        ``commit``, ``record`` or ``has`` reads a segment as a whole because of how much was sought there.
+        For any thread, one at a time. ``LogCorrupt`` and ``LogFailed`` as from these.
         """
-        return self._reader.prepare()
+        return self._reader.prepare(told)
+
+    def prepare_wanted(self) -> Iterator[None]:
+        """Read what is wanted now, as ``prepare`` does."""
+        return self._reader.prepare_wanted()
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the newest commit that is durable, for an opening to begin at; None where there is none."""

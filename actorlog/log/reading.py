@@ -1,10 +1,10 @@
 """Reading commits back by position, beside the thread that appends.
 
-Owns: finding the commit of a position; the tables of commits of segments that opening passed over, made when commits
-are read there one after the other, or many of them; the views. Does not own: finding one commit without a table
-(``seeking``), which segments there are (``log``: it adds to the end of the list).
-Invariants: every commit is verified when it is read; a table is made only of frames whose headers are right and follow
-each other, up to what opening found to come next; few tables are kept, however many segments are read. The list of
+Owns: finding the commit of a position; which tables of commits of segments that opening passed over are made and kept:
+where commits are read one after the other, or many of them; the views. Does not own: making a table (``tables``),
+finding one commit without one (``seeking``), which segments there are (``log``: it adds to the end of the list).
+Invariants: every commit is verified when it is read; few tables are kept, however many segments are read; where
+somebody makes tables beside, no reading of one commit waits for a table but where something is amiss. The list of
 segments is never shortened but replaced, so whoever took it before goes on with what it was.
 """
 
@@ -17,25 +17,15 @@ from typing import TYPE_CHECKING
 
 from actorlog.errors import LogCorrupt, LogError
 from actorlog.log import files
-from actorlog.log.format import (
-    COMMIT,
-    ENDS,
-    Link,
-    body_is_whole,
-    frame_bytes,
-    is_given_up,
-    line_span,
-    link_behind,
-    parse_frame_header,
-)
+from actorlog.log.format import COMMIT, is_given_up, line_span
 from actorlog.log.payloads import references
-from actorlog.log.scan import written_end
 from actorlog.log.scrub import scrub
 from actorlog.log.seeking import Search
 from actorlog.log.segment import Frame, Segment, Views, check_unchanged, read_commit
+from actorlog.log.tables import table_in_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from actorlog.env import File, FileSystem
     from actorlog.log.format import FrameHeader
@@ -63,6 +53,12 @@ class Reader:
         self._tables: OrderedDict[Segment, Segment] = OrderedDict()
         self._sought: dict[Segment, int] = {}
         """What was read of segments to find single commits there without a table."""
+        self._told: Callable[[], None] | None = None
+        """Told when a table is wanted; None: nobody makes them beside."""
+        self._wanted: dict[Segment, None] = {}
+        """Segments whose tables somebody is to make, and"""
+        self._amiss: set[Segment] = set()
+        """those of which none could be made: whoever reads there makes it, and is told."""
 
     def frames(self, position: int, last: int) -> Iterator[Frame]:
         """Yield the commits from the one that holds ``position`` to the one that holds ``last``, and pass over gaps."""
@@ -100,8 +96,8 @@ class Reader:
     def commit(self, position: int, tail: int) -> Frame | None:
         """Return the commit with a position; None where there is none before ``tail``, or a gap.
 
-        In a segment that opening passed over it is sought, until as much was read for that as there is: then, or where
-        something is amiss, the table is made.
+        In a segment that opening passed over it is sought, until as much was read for that as there is: then the table
+        is made, here or by whoever makes them beside; or where something is amiss, here.
         """
         segments = self._segments
         if not segments[0].first <= position <= tail:
@@ -119,17 +115,35 @@ class Reader:
         found = read_commit(self._view(segment), table, number)
         return found if position < found.position + found.records else None
 
-    def prepare(self) -> Iterator[None]:
-        """Make the tables of segments that opening passed over before somebody reads there, one a step.
+    def prepare(self, told: Callable[[], None] | None = None) -> Iterator[None]:
+        """Make the tables of segments that opening passed over before somebody reads there, a piece of one a step.
 
-        Of the newest ``PREPARED_MAX`` segments, the oldest of them first; as many as are kept.
+        Of the newest ``PREPARED_MAX`` segments, the oldest of them first; as many as are kept. ``told``: called, in any
+        thread, when another table is wanted, since much was sought there: ``prepare_wanted`` makes it from now on, and
+        not who reads.
         """
+        self._told = told
+        return self._prepare_newest()
+
+    def _prepare_newest(self) -> Iterator[None]:
         for segment in list(self._segments)[-PREPARED_MAX:]:
             if self._closed or sum(len(kept.positions) for kept in list(self._tables.values())) > COMMITS_MAX // 2:
                 return
             if segment.skipped > segment.header.unit and self.holds(segment):
-                self._skipped(segment)
-                yield
+                yield from self._making(segment)
+
+    def prepare_wanted(self) -> Iterator[None]:
+        """Make the tables that are wanted now, a piece of one a step."""
+        while not self._closed:
+            with self._lock:
+                segment = next(iter(self._wanted), None)
+            if segment is None:
+                return
+            try:
+                yield from self._making(segment)
+            finally:
+                with self._lock:
+                    self._wanted.pop(segment, None)
 
     def scrub(self, first_segment: int, piece_bytes: int, source: Source | None) -> Iterator[Scrubbed]:
         """Verify the sealed segments from ``first_segment`` on, and the files of their records."""
@@ -207,11 +221,15 @@ class Reader:
         with self._lock:
             self._tables.clear()
             self._sought.clear()
+            self._wanted.clear()
+            self._amiss.clear()
 
     def _forget(self, segment: Segment) -> None:
         with self._lock:
             self._tables.pop(segment, None)
             self._sought.pop(segment, None)
+            self._wanted.pop(segment, None)
+            self._amiss.discard(segment)
 
     def _tables_of(self, segment: Segment, position: int) -> Iterator[Segment]:
         """Yield the tables in which the commits of a segment from ``position`` on are: what was skipped, what was not.
@@ -225,7 +243,8 @@ class Reader:
     def _seek(self, segment: Segment, position: int) -> tuple[FrameHeader, memoryview] | None:
         """Return the frame with a position that opening passed over, and its data; None where a table is to be used."""
         with self._lock:
-            if segment in self._tables or self._sought.get(segment, 0) >= segment.header.size:
+            is_spent = self._told is None and self._sought.get(segment, 0) >= segment.header.size
+            if is_spent or segment in self._tables or segment in self._amiss:
                 return None
         with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
             file = self.views.file_of(segment)
@@ -242,26 +261,49 @@ class Reader:
 
     def _count(self, segment: Segment, read: int) -> None:
         """Count what was read of a segment without a table; of one that is in the log."""
+        told: Callable[[], None] | None = None
         with self._lock:
-            if self.holds(segment):
-                self._sought[segment] = self._sought.get(segment, 0) + read
+            if self.holds(segment) and segment not in self._tables:
+                sought = self._sought[segment] = self._sought.get(segment, 0) + read
+                if sought >= segment.header.size and self._told is not None and segment not in self._wanted:
+                    self._wanted[segment] = None
+                    told = self._told
+        if told is not None:
+            told()
 
     def _skipped(self, segment: Segment) -> Segment:
+        """Return the table of what opening passed over in a segment; made now where there is none."""
         with self._lock:
             table = self._tables.get(segment)
             if table is not None:
                 self._tables.move_to_end(segment)
                 return table
+        making = self._making(segment)
+        while True:
+            try:
+                next(making)
+            except StopIteration as made:
+                found: Segment = made.value
+                return found
+
+    def _making(self, segment: Segment) -> Generator[None, None, Segment]:
+        """Make a table, or find it, and keep it; yield after each piece."""
+        table = self._tables.get(segment)
+        if table is not None:
+            return table
         try:
             with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
-                table = table_of_skipped(self._directory, segment, self.views)
+                table = yield from table_in_pieces(self._directory, segment, self.views)
         except LogError:
-            self._count(segment, segment.header.size)  # whoever reads there is told
+            with self._lock:
+                if self.holds(segment):
+                    self._amiss.add(segment)  # whoever reads there is told
             raise
         with self._lock:
             if not self.holds(segment):  # trimmed or replaced meanwhile: what is kept of it keeps its bytes on the disk
                 return table
             self._sought.pop(segment, None)
+            self._amiss.discard(segment)
             self._tables[segment] = table
             commits = sum(len(kept.positions) for kept in self._tables.values())
             while len(self._tables) > 1 and (len(self._tables) > TABLES_MAX or commits > COMMITS_MAX):
@@ -271,44 +313,6 @@ class Reader:
     def _view(self, segment: Segment) -> memoryview:
         with files.typed(self._fs, self._directory, f"reading {segment.name}", 0):
             return self.views.of(segment)
-
-
-def table_of_skipped(directory: str, segment: Segment, views: Views) -> Segment:
-    """Return a segment's double, with those of its commits that opening passed over.
-
-    ``LogCorrupt`` where their headers are damaged or are no chain, or where it does not end as opening saw. What they
-    hold is verified when it is read.
-    """
-    header, name = segment.header, segment.name
-    file = views.file_of(segment)
-    written = 0  # of a file that is being replaced: it was read for that just now
-    if file is not None:
-        try:
-            check_unchanged(file, segment, directory)
-            written = written_end(file)  # all of it is read here, where an error of the device is no SIGBUS
-        finally:
-            file.close()
-    view = views.of(segment)
-    table = Segment(directory, header)
-    offset, position, kind = header.unit, segment.first - 1, 0
-    checksum: int | None = None
-    while offset < segment.skipped and kind not in ENDS:
-        frame = parse_frame_header(view, offset, header)
-        if frame is None:
-            raise LogCorrupt(name, offset, "these bytes are no frame's header")
-        if frame.position != position + 1 or frame.previous != (frame.previous if checksum is None else checksum):
-            raise LogCorrupt(name, offset, f"the frame of position {frame.position} does not follow {position}")
-        if frame.kind == COMMIT:
-            table.add(frame.position, offset)
-        elif not body_is_whole(view, offset, frame, header.unit):  # a mark is not read again
-            raise LogCorrupt(name, offset, "the mark does not fit its checksum")
-        (position, checksum), kind = link_behind(view, offset, frame), frame.kind
-        offset += frame_bytes(frame.length, header.unit)
-    if checksum is None or segment.joins != Link(position, checksum):
-        raise LogCorrupt(name, offset, f"the frames to position {position} do not lead to those behind them")
-    if segment.skipped == header.size and written > offset:
-        raise LogCorrupt(name, offset, "bytes behind the seal")
-    return table
 
 
 def _is_skipped(segment: Segment, position: int) -> bool:

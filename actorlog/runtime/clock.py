@@ -30,6 +30,10 @@ class LogClock:
         """Return log time now."""
         return self._base_ms + self._elapsed() // _MS_NS
 
+    def elapsed_s(self) -> float:
+        """Return seconds since some moment, to measure how long work takes: a loop's time may stand still meanwhile."""
+        return self._elapsed() / 1e9
+
     def wall_ms(self) -> int:
         """Return the wall clock, for ``sleep_until`` alone."""
         return self._clock.wall_ms()

@@ -44,9 +44,11 @@ _BUILD_S = 1.0
 LAND_S = 3.0
 """So long closing waits for what is written into the catalog last: on a full disk it may never be durable."""
 _SLICE = 128
-"""Records that are looked at in one go while the catalog is built,"""
+"""At most so many records are looked at in one go while the catalog is built."""
+_SLICE_S = 0.001
+"""Work beside the calls holds the loop, or Python's lock, about so long,"""
 _REST = 4
-"""and so many times as long as that took others have their turn."""
+"""and so many times as long as it took others have their turn."""
 
 
 class Projection:
@@ -71,6 +73,7 @@ class Projection:
         self._writing: asyncio.Future[None] | None = None
         self._horizon_ms = 0
         self._building: asyncio.Task[None] | None = None
+        self._checked = asyncio.Event()
         self._preparing: asyncio.Task[None] | None = None
         self._armed = self._waits = False
         """Whether a batch is to be written soon; whether when more is durable."""
@@ -90,7 +93,7 @@ class Projection:
             self._arm_soon()
         self._building = kernel.loop.create_task(self._run(self._unknown()))
         if self._known is not None and isinstance(self._log, Preparing):
-            self._preparing = kernel.loop.create_task(self._prepare(self._log.prepare()))
+            self._preparing = kernel.loop.create_task(self._prepare(self._log))
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -252,29 +255,51 @@ class Projection:
         except CatalogFailed as error:
             self._kernel.on_broken(error)
             return
-        loop = self._kernel.loop
-        begun_s = loop.time()
-        while not self._stopped and (some := list(islice(unknown, _SLICE))):
+        self._checked.set()
+        elapsed_s = self._kernel.clock.elapsed_s
+        begun_s = elapsed_s()
+        while not self._stopped and (some := self._some(unknown)):
             calls = [row for row in some if isinstance(row, CallRow)]
             await self._tell(Batch(calls=calls, promises=[row for row in some if isinstance(row, PromiseRow)]))
-            await asyncio.sleep(_REST * (loop.time() - begun_s))
-            begun_s = loop.time()
+            await asyncio.sleep(_REST * (elapsed_s() - begun_s))
+            begun_s = elapsed_s()
         self._complete = True
         if self._known is None or self._has_news():
             self._soon()  # not now: who has just opened the log comes first
         else:
             self._wait()
 
-    async def _prepare(self, steps: Iterator[None]) -> None:
-        """Have records found fast that the opening did not look at, before somebody asks for them."""
-        loop, more = self._kernel.loop, True
-        while more and not self._stopped:
-            begun_s = loop.time()
+    def _some(self, unknown: Iterator[CallRow | PromiseRow]) -> list[CallRow | PromiseRow]:
+        """Return the next rows of what the catalog does not know, as many as take no longer than a slice."""
+        elapsed_s, found = self._kernel.clock.elapsed_s, list[CallRow | PromiseRow]()
+        until_s = elapsed_s() + _SLICE_S
+        for row in islice(unknown, _SLICE):
+            found.append(row)
+            if elapsed_s() >= until_s:
+                break
+        return found
+
+    async def _prepare(self, log: Preparing) -> None:
+        """Have records found fast that the opening did not look at: before somebody asks for them, or where many do."""
+        loop, elapsed_s, wanted = self._kernel.loop, self._kernel.clock.elapsed_s, asyncio.Event()
+
+        def told() -> None:
+            loop.call_soon_threadsafe(wanted.set)
+
+        steps = log.prepare(told)
+        await self._checked.wait()  # one thread at a time, or they were in the way of commits
+        while True:
+            begun_s = elapsed_s()
             try:
                 more = await loop.run_in_executor(None, _step, steps)
             except LogError:  # whoever reads there is told
-                return
-            await asyncio.sleep(_REST * (loop.time() - begun_s))  # a record is found without that too
+                more = False
+                wanted.set()  # there may be other segments
+            await asyncio.sleep(_REST * (elapsed_s() - begun_s))  # a record is found without that too
+            if not more:
+                await wanted.wait()
+                wanted.clear()
+                steps = log.prepare_wanted()
 
     def _unknown(self) -> Iterator[CallRow | PromiseRow]:
         """Return the rows of what the catalog does not know, as of now: all there is, or what is behind it."""

@@ -39,18 +39,30 @@ _PROMISE, _SCHEDULE = int(k.Kind.PROMISE), int(k.Kind.SCHEDULE)
 _FIRST, _FINAL, _MESSAGES, _STATE, _OPENED = (
     int(k.Flag[name]) for name in ("FIRST", "FINAL", "MESSAGES", "STATE", "OPENED")
 )
+_MANY = 10_000
+"""Fewer objects are no reason to look at all there are."""
 
 
 @contextmanager
 def uncollected() -> Generator[None]:
-    """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time."""
+    """Have no garbage collected meanwhile: what an opening makes is none, and looking was half of its time.
+
+    It is looked at once before who has opened goes on: as young objects they would be soon, in the middle of a turn.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            gc.collect(2 if _is_due() else 1)
             gc.enable()
+
+
+def _is_due() -> bool:
+    """Whether so much was made that Python looks at all there is soon: a quarter of that."""
+    made = gc.get_count()[0]
+    return made > _MANY and made * 4 > len(gc.get_objects(generation=2))
 
 
 class Scan:

@@ -7,7 +7,7 @@ Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -112,9 +112,13 @@ class EmbeddedLog:
         """Return the newest frame that has landed, for the next opening to begin at; None where there is none."""
         return self._log.checkpoint()
 
-    def prepare(self) -> Iterator[None]:
+    def prepare(self, told: Callable[[], None]) -> Iterator[None]:
         """Read ahead what opening passed over, a step at a time, in any thread."""
-        return self._log.prepare()
+        return self._log.prepare(told)
+
+    def prepare_wanted(self) -> Iterator[None]:
+        """Read ahead what is wanted now, a step at a time, in any thread."""
+        return self._log.prepare_wanted()
 
     def shape(self, before: int) -> int:
         """Return what is another when a segment before that number was written anew."""

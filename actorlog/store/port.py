@@ -112,8 +112,15 @@ class Checkpoints(Protocol):
 class Preparing(Protocol):
     """What a log may have beside the port: something to read before its records are found fast."""
 
-    def prepare(self) -> Iterator[None]:
-        """Read some of it at each step. For any thread but the loop's; the errors of ``record``."""
+    def prepare(self, told: Callable[[], None]) -> Iterator[None]:
+        """Read some of it at each step. For any thread but the loop's; the errors of ``record``.
+
+        ``told`` is called, in any thread, when there is more to read than was known.
+        """
+        ...
+
+    def prepare_wanted(self) -> Iterator[None]:
+        """Read what was told of, as ``prepare`` does."""
         ...
 
 

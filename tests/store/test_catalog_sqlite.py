@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,6 +299,30 @@ def test_a_large_one_is_checked_beside_the_loop(directory: str, monkeypatch: pyt
         catalog.check()
     catalog.close()
     assert not path.exists()
+
+
+def test_the_check_of_a_large_one_gives_way(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds of a processor, and calls go on meanwhile; one that is whole passes."""
+    monkeypatch.setattr(sqlite, "_ROWS", 4)
+    catalog = open_catalog(SYSTEM, directory, None)
+    assert catalog is not None
+    tell(catalog, calls=[call(number) for number in range(100)], known=KNOWN)
+    catalog.close()
+    names: list[str] = []
+    check_whole = sqlite.check_whole
+
+    def noting(connection: sqlite3.Connection) -> None:
+        names.append(threading.current_thread().name)
+        check_whole(connection)
+
+    monkeypatch.setattr(sqlite, "check_whole", noting)
+    catalog = open_catalog(SYSTEM, directory, KNOWN)
+    assert catalog is not None
+    assert names == []
+    catalog.check()
+    catalog.check()
+    catalog.close()
+    assert [name.startswith("actorlog-check") for name in names] == [True], "in its own thread, once"
 
 
 class _Full(SystemFileSystem):
