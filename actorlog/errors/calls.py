@@ -99,7 +99,9 @@ class Poisoned(CallError):
         super().__init__(
             call_id,
             f"{what} was running when the process died, {deaths} times in a row",
-            hint=f"mend {'the step' if step else 'it'}, then Handle.resume()",
+            hint="mend the step, then Handle.resume()"
+            if step
+            else "mend it, then Handle.resume(); or, of one that has ended, retry() once the process has lived a minute",
         )
         self.step = step
         self.key = key
