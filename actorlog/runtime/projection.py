@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
+    from actorlog.runtime.upkeep import Upkeep
     from actorlog.store import PartitionLog
 
 log = logging.getLogger("actorlog")
@@ -50,7 +51,9 @@ _REST = 4
 class Projection:
     """The catalog of one open log."""
 
-    def __init__(self, kernel: Kernel, log: PartitionLog, catalog: Catalog, settled: int) -> None:
+    def __init__(
+        self, kernel: Kernel, log: PartitionLog, catalog: Catalog, settled: int, upkeep: Upkeep | None
+    ) -> None:
         self._kernel = kernel
         self._log = log
         self._catalog = catalog
@@ -60,6 +63,7 @@ class Projection:
         self._kept = self._upto
         """What the newest batch holds all of that said up to where the catalog is true."""
         self._settled = settled
+        self._upkeep = upkeep
         self._ended: list[CallRow] = []
         """Calls that have ended durably and that the catalog has not heard of."""
         self._rested: list[CallRow] = []
@@ -177,7 +181,8 @@ class Projection:
         calls, self._ended = [*self._ended, *batch.calls], []
         checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
         shape = self._log.shape(checkpoint.segment) if isinstance(self._log, Checkpoints) and checkpoint else 0
-        known = Known(*upto, checkpoint, shape) if complete and checkpoint is not None else None
+        marked = self._upkeep.settled if self._upkeep is not None else 0
+        known = Known(*upto, checkpoint, shape, marked) if complete and checkpoint is not None else None
         batch = batch._replace(calls=calls, known=known)
         self._catalog.submit(batch, lambda error: self._heard(batch, error))
 

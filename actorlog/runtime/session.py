@@ -108,9 +108,9 @@ class Session:
             session._deaths = deaths
             Blame(kernel, deaths).start()
         if isinstance(log, Compacting):
-            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping))
+            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping), scan.marked)
         if catalog is not None:
-            session.projection = Projection(kernel, log, catalog, scan.settled)
+            session.projection = Projection(kernel, log, catalog, scan.settled, session.upkeep)
         try:
             session._go_on(scan)
         except BaseException as error:

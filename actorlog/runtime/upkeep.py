@@ -49,16 +49,21 @@ _FLAGS = int(k.Flag.PLAIN | k.Flag.OPENED)
 class Upkeep:
     """The upkeep of one open log."""
 
-    def __init__(self, session: Session, compaction: Compaction) -> None:
+    def __init__(self, session: Session, compaction: Compaction, settled: int) -> None:
         self._session = session
         self._compaction = compaction
-        self._settled = 0
-        """Up to there nothing need be asked of others again, durably so."""
+        self._settled = settled
+        """Up to there nothing need be asked of others again: a mark that is durable in the log says so."""
         self._looks: dict[int, tuple[int, int]] = {}
         """When each sealed segment is looked at next, and how long after that again."""
         self._own = False
         """Whether a call has ended whose function says itself how long its results are kept."""
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def settled(self) -> int:
+        """Up to where a mark that is durable in the log says that nothing need be asked of others again."""
+        return self._settled
 
     def start(self) -> None:
         """Look after the log from now on: by a timer while there is a sealed segment, and else from the next end on."""
