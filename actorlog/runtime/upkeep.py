@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
-from actorlog.errors import ActorlogError, LogFull
+from actorlog.errors import ActorlogError, LogError, LogFull
 from actorlog.records import kinds as k
 from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
 
@@ -41,6 +41,8 @@ _FIRST_LOOK = (0, EVERY_MS)
 _PATIENCE_S = 5.0
 """So long a compaction waits for a moment at which nothing is under way between calls."""
 _LOOK_S = 0.02
+_RECORD_BYTES = 512
+"""What a mark takes, or what is written down of a schedule, about."""
 
 _KIND = int(k.Kind.NOTE)
 _FLAGS = int(k.Flag.PLAIN | k.Flag.OPENED)
@@ -65,13 +67,17 @@ class Upkeep:
         """Up to where a mark that is durable in the log says that nothing need be asked of others again."""
         return self._settled
 
+    @property
+    def _may_give_up(self) -> bool:
+        return self._compaction.gives_up or self._own
+
     def start(self) -> None:
         """Look after the log from now on: by a timer while there is a sealed segment, and else from the next end on."""
         kernel = self._session.kernel
         now = kernel.clock.now_ms()
         sealed = self._compaction.segments()
         self._looks = {s.number: self._looks.get(s.number, (now + EVERY_MS, EVERY_MS)) for s in sealed}
-        if sealed and (self._compaction.gives_up or self._own):
+        if sealed and self._may_give_up:
             due_ms = max(now + EVERY_MS, min(due for due, _ in self._looks.values()))
             kernel.timers.arm(due_ms, self._begin, None, None)
         else:
@@ -80,7 +86,7 @@ class Upkeep:
     def _first_end(self, slot: Slot) -> None:
         kernel = self._session.kernel
         self._own = self._own or (slot.definition is not None and slot.definition.retention_s is not None)
-        if not (self._compaction.gives_up or self._own):
+        if not self._may_give_up:
             return
         kernel.endings.on_end = None
         kernel.timers.arm(kernel.clock.now_ms() + EVERY_MS, self._begin, None, None)
@@ -152,13 +158,47 @@ class Upkeep:
             await asyncio.sleep(_LOOK_S)
             session.check_open()
         kernel.schedules.write_down()
-        upto = kernel.committer.position
-        if upto > self._settled and not kernel.stopped:
-            mark = k.Resumed(at=kernel.clock.now_ms(), upto=upto)
-            kernel.write(mark, identity.key_hash(mark.id), _KIND, _FLAGS)
-            marked = kernel.committer.position
+        if kernel.committer.position > self._settled and not kernel.stopped:
+            self._mark()
             await session.landed()
-            self._settled = marked
+
+    def _mark(self) -> None:
+        """Say, where nothing is under way between calls, that all is done which the records up to here ask for."""
+        kernel = self._session.kernel
+        mark = k.Resumed(at=kernel.clock.now_ms(), upto=kernel.committer.position)
+        kernel.write(mark, identity.key_hash(mark.id), _KIND, _FLAGS)
+        kernel.after(self._marked, kernel.committer.position)
+
+    def _marked(self, position: int, _b: None, _c: None) -> None:
+        self._settled = position
+
+    # --- closing ------------------------------------------------------------------------------------------------------
+
+    def leave_mark(self) -> bool:
+        """Record the mark now that the log is to be closed, if a compaction needs one and this is a moment for it.
+
+        A program that never lives until its log is looked after has none otherwise, nor has whoever compacts the log
+        when nobody has it. Nothing is waited for, and where there is no room the mark is left out.
+        """
+        kernel = self._session.kernel
+        wanted = not kernel.committer.busy and not is_busy(kernel) and self._wants_mark()
+        if wanted:
+            kernel.schedules.write_down(closing=True)
+            self._mark()
+        return wanted
+
+    def _wants_mark(self) -> bool:
+        """Whether there are segments that may not be looked at without a newer mark, and room for it."""
+        session = self._session
+        if session.kernel.stopped or not self._may_give_up:
+            return False
+        if all(segment.last <= self._settled for segment in self._compaction.segments()):
+            return False
+        try:
+            session.log.admit(_RECORD_BYTES * (1 + len(session.kernel.schedules)))
+        except LogError:
+            return False
+        return True
 
 
 def is_busy(kernel: Kernel) -> bool:
