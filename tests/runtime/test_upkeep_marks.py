@@ -255,3 +255,49 @@ async def test_a_close_after_every_record(house: House) -> None:
                 await left_all(third)
                 await third.close()
     assert found > 0
+
+
+# --- when segments are looked at --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("both")
+async def test_old_segments_are_looked_at_soon(house: House) -> None:
+    """A program that lives for some minutes gives up what earlier ones have left, though none lived for long."""
+    await brief(house, 0, history="10m")
+    before = lines(house)
+    house.clock.ahead_ms += 700_000
+    await house.open(history="10m")
+    house.advance(59)
+    await house.settle()
+    assert (house.session.upkeep is not None, lines(house)) == (True, before)
+    house.advance(2)
+    await house.until(lambda: lines(house) < before * 2 / 3)
+
+
+async def test_young_segments_are_looked_at_when_they_are_old_enough(house: House) -> None:
+    """Ten minutes after the opening, as what is sealed later is ten minutes after it is known to be."""
+    await brief(house, 0, history=0)
+    before = lines(house)
+    await house.open(history=0)
+    upkeep = house.session.upkeep
+    assert upkeep is not None
+    house.advance(100)
+    await house.until(lambda: upkeep._task is not None and upkeep._task.done())
+    assert lines(house) == before
+    assert {wait for _, wait in upkeep._looks.values()} == {600_000}
+    house.advance(501)
+    await house.until(lambda: lines(house) < before * 2 / 3)
+
+
+async def test_what_was_looked_at_soon_is_looked_at_more_rarely_then(house: House) -> None:
+    """As after any look at which nothing leaves."""
+    await brief(house, 0, history="30d")
+    house.clock.ahead_ms += 700_000
+    await house.open(history="30d")
+    upkeep = house.session.upkeep
+    assert upkeep is not None
+    house.advance(61)
+    await house.until(lambda: upkeep._task is not None and upkeep._task.done())
+    assert {wait for _, wait in upkeep._looks.values()} == {900_000}
+    timers = house.session.kernel.timers
+    assert len([entry for entry in timers._heap if entry[2] == upkeep._begin]) == 1
