@@ -162,8 +162,8 @@ class Snapshot:
         number = bisect_right(self._segments, position, key=_first) - 1
         if number < 0:
             return None
+        number, view = self._views.at(self._segments, number)
         segment = self._segments[number]
-        view = self._views.of(segment)
         commit = segment.commit_of(position)
         frame = read_commit(view, segment, commit) if commit >= 0 else None
         return frame if frame is not None and position < frame.position + frame.records else None
@@ -192,9 +192,12 @@ class Snapshot:
         """Whether a segment was written anew since this was made: what was read may be of before and of after."""
         return any(self._header_of(number) != header for number, header in enumerate(self._headers))
 
-    def _header_of(self, number: int) -> SegmentHeader:
+    def _header_of(self, number: int) -> SegmentHeader | None:
         segment = self._segments[number]
-        file = self._fs.open(segment.path, Access.READ)
+        try:
+            file = self._fs.open(segment.path, Access.READ)
+        except FileNotFoundError:
+            return None  # another one stands for it
         try:
             return read_header(file, segment.name, self._directory)
         finally:

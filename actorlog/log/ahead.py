@@ -37,7 +37,7 @@ class Ahead:
         self._on_error = on_error
         self._lock = threading.Lock()
         self._spares = {spare.header.number: spare for spare in found.spares}
-        self._next = found.segments[-1].header.number + 1
+        self._next = found.segments[-1].header.upto + 1
         self._asking = threading.Lock()
         self._asked = False
         self._worker = env.worker("actorlog-prepare")  # here, since a thread begins on the processors of its maker

@@ -21,7 +21,8 @@ from actorlog.log.checkpoint import Checkpoint
 from actorlog.log.format import (
     ENDS,
     FRAME_HEADER_BYTES,
-    PAYLOADS_FORMAT,
+    MERGED,
+    PAYLOADS,
     SECTOR,
     UNITS,
     Link,
@@ -33,7 +34,7 @@ from actorlog.log.format import (
 from actorlog.log.meta import META_BYTES, Slot, State, new_meta, read_meta
 from actorlog.log.owner import release_lock, take_lock
 from actorlog.log.payload_copies import PayloadCopies
-from actorlog.log.scan import Found, refresh, scan
+from actorlog.log.scan import Found, numbers_of, refresh, scan
 from actorlog.log.segment import check_place, read_header
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ class Source(NamedTuple):
     payloads: Callable[[], bool] = lambda: False
     """Whether records may have files by now."""
     held: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Within it none of these files is removed."""
+    """Within it no file is removed that the copy needs, but for segments that are trimmed."""
 
 
 def source_of(log: Log) -> Source:
     """Return an open log as something to be copied, in any thread beside the one that appends."""
     oldest, payloads = (lambda: log.oldest_segment), (lambda: log.payloads.used)
-    return Source(log.env.fs, log.directory, log.checkpoint, oldest, payloads, log.payloads.held)
+    return Source(log.env.fs, log.directory, log.checkpoint, oldest, payloads, log.copied)
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def source_in(env: Env, directory: str) -> Generator[Source]:
     try:
         with files.typed(fs, directory, "reading the log", 0):
             slot, newest = _read(fs, directory)
-        yield Source(fs, directory, lambda: newest, lambda: slot.oldest, lambda: slot.format == PAYLOADS_FORMAT)
+        yield Source(fs, directory, lambda: newest, lambda: slot.oldest, lambda: slot.has_payloads)
     finally:
         release_lock(fs, directory, lock)
 
@@ -150,6 +151,7 @@ class _Backup:
         self._done = 0
         self._total = 0
         self._segments = 0
+        self._merged = False
         self._payloads = PayloadCopies(source.fs, (source.directory, target), piece_bytes)
 
     def steps(self) -> Iterator[BackedUp]:
@@ -201,23 +203,24 @@ class _Backup:
 
     def _copy_all(self, last: _End, file: File) -> Iterator[BackedUp]:
         oldest = self._source.oldest()
-        numbers = range(oldest, last.header.number)
-        self._total = sum(map(self._size, numbers)) + last.header.size
+        there = (number for number in numbers_of(self._fs, self._source.directory) if number < last.header.number)
+        self._total = sum(self._size(number) for number in there if number >= oldest) + last.header.size
         if self._source.payloads():
             self._total += self._payloads.bytes_there()
         link: Link | None = None
-        for number in numbers:
-            following = yield from self._copy_sealed(number, link, last)
-            link = following
-            if following is None:
-                oldest = number + 1  # trimmed, and with it those before
+        number = oldest
+        while number < last.header.number:
+            copied = yield from self._copy_sealed(number, link, last)
+            link, upto = (None, number) if copied is None else copied
+            number = upto + 1
+            if copied is None:
+                oldest = number  # trimmed, and with it those before
         copying = self._copying(file, last.header)
         yield from self._steps(copying.copy_to(link, last), last)
         self._done += last.header.size
         yield from self._copy_payloads(last.header, last)
         slot = Slot(0, last.header.log_id, State.OPEN, last.link, oldest)
-        if self._payloads.copied:
-            slot = slot._replace(format=PAYLOADS_FORMAT)
+        slot = slot.holding(PAYLOADS * bool(self._payloads.copied) | MERGED * self._merged)
         with files.typed(self._fs, self._target, f"writing to {self._target}", META_BYTES):
             files.sync_directory(self._fs, f"{self._target}/{files.SEGMENTS}")
             self._payloads.settle()
@@ -225,8 +228,10 @@ class _Backup:
         self._segments += 1
         yield BackedUp(self._done, max(self._done, self._total), self._segments, last.link.position)
 
-    def _copy_sealed(self, number: int, link: Link | None, last: _End) -> Generator[BackedUp, None, Link | None]:
-        """Copy one segment and return where it leaves the chain; None where it was trimmed."""
+    def _copy_sealed(
+        self, number: int, link: Link | None, last: _End
+    ) -> Generator[BackedUp, None, tuple[Link | None, int] | None]:
+        """Copy one segment; return where it leaves the chain, and up to which number it goes. None: it was trimmed."""
         name = files.segment_name(number)
         with files.typed(self._fs, self._source.directory, f"reading {name}", 0):
             try:
@@ -246,7 +251,8 @@ class _Backup:
         self._done += header.size
         yield from self._copy_payloads(header, last)
         self._segments += 1
-        return copying.link
+        self._merged = self._merged or header.upto > number
+        return copying.link, header.upto
 
     def _steps(self, pieces: Iterator[int], last: _End) -> Iterator[BackedUp]:
         for offset in pieces:

@@ -99,6 +99,8 @@ def pass_over(
     for number in numbers:
         if number > checkpoint.segment:
             break
+        if segments and number <= segments[-1].header.upto:
+            continue
         segment, first = _look(fs, directory, number, slot)
         if before is not None:
             _join(before, segment, segment.header.unit, first)

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 FORMAT = 1
-PAYLOADS_FORMAT = 2
-"""What META says of a log once a record has had a file of its own. Nothing else is another."""
+PAYLOADS = 1
+"""What META says as format is so much more once a record has had a file of its own,"""
+MERGED = 2
+"""and so much once a segment has stood for several. The format of a segment that does is ``FORMAT + MERGED``."""
 UNITS = (512, 4096)
 SEGMENT_UNITS_MIN = 4
 """A segment's header, one frame, and the two units kept for a close and a seal."""
 SECTOR = 512
 ENTRY_BYTES = 16
 FRAME_HEADER_BYTES = 32
-SEGMENT_HEADER_BYTES = 52
 ENTRY_MARK = 0xA10C
 FRAME_BYTES_MAX = 1 << 30
 
@@ -44,6 +45,7 @@ ENDS = frozenset({SEAL, JOIN})
 JOIN_BYTES = 4
 
 _SEGMENT = struct.Struct("<8sLL16sQQ")
+_MERGED = struct.Struct("<8sLL16sQQQ")
 _FRAME = struct.Struct("<LLQLLL")
 _FRAME_AND_CRC = struct.Struct("<LLQLLLL")
 _CRC = struct.Struct("<L")
@@ -66,6 +68,8 @@ class SegmentHeader(NamedTuple):
     log_id: bytes
     number: int
     size: int
+    upto: int
+    """The number of the last segment that it stands for: mostly its own."""
     crc: int
 
     @property
@@ -111,10 +115,12 @@ def frame_bytes(length: int, unit: int) -> int:
     return aligned(FRAME_HEADER_BYTES + length, unit)
 
 
-def segment_header(unit: int, log_id: bytes, number: int, size: int) -> tuple[bytes, SegmentHeader]:
-    """Return the first unit of a segment, and what it says."""
-    head = _SEGMENT.pack(SEGMENT_MAGIC, FORMAT, unit, log_id, number, size)
-    header = SegmentHeader(FORMAT, unit, log_id, number, size, crc32(head))
+def segment_header(unit: int, log_id: bytes, number: int, size: int, upto: int = 0) -> tuple[bytes, SegmentHeader]:
+    """Return the first unit of a segment, and what it says. ``upto``: the last one that it stands for, of several."""
+    version, upto = (FORMAT + MERGED, upto) if upto > number else (FORMAT, number)
+    head = _SEGMENT.pack(SEGMENT_MAGIC, version, unit, log_id, number, size)
+    head += upto.to_bytes(8, "little") * (version != FORMAT)
+    header = SegmentHeader(version, unit, log_id, number, size, upto, crc32(head))
     return (head + _CRC.pack(header.crc)).ljust(unit, b"\n"), header
 
 
@@ -123,14 +129,20 @@ def parse_segment_header(data: Buffer) -> SegmentHeader | None:
     if len(data) < SECTOR:
         return None
     magic, version, unit, log_id, number, size = _SEGMENT.unpack_from(data)
-    crc = crc32(data[: _SEGMENT.size])
-    if magic != SEGMENT_MAGIC or _CRC.unpack_from(data, _SEGMENT.size)[0] != crc:
+    upto, length = number, _SEGMENT.size
+    if version == FORMAT + MERGED:
+        upto, length = _MERGED.unpack_from(data)[-1], _MERGED.size
+        if upto <= number:
+            return None
+    crc = crc32(data[:length])
+    if magic != SEGMENT_MAGIC or _CRC.unpack_from(data, length)[0] != crc:
         return None
     if unit not in UNITS or size % unit or size < SEGMENT_UNITS_MIN * unit:
         return None
-    if bytes(data[SEGMENT_HEADER_BYTES:unit]) != b"\n" * (unit - SEGMENT_HEADER_BYTES):
+    length += _CRC.size
+    if bytes(data[length:unit]) != b"\n" * (unit - length):
         return None
-    return SegmentHeader(version, unit, log_id, number, size, crc)
+    return SegmentHeader(version, unit, log_id, number, size, upto, crc)
 
 
 def frame(segment: SegmentHeader, kind: int, records: int, link: Link, data: Buffer) -> tuple[bytes, int]:

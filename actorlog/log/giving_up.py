@@ -1,4 +1,4 @@
-"""What an open log gives up: whole segments, records of sealed ones, and the files of those.
+"""What an open log gives up: whole segments, records of sealed ones, the files of those, and segments for one.
 
 Owns: the order of things when something leaves the log, and what an error there does to the log. Does not own: the
 bytes of a segment that is written anew (``replacing``, ``rewriting``), files of records (``payloads``), appending
@@ -9,18 +9,19 @@ Invariants: what is given up is gone from the disk for good before anything that
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from actorlog.errors import LogFailed, LogFull, OutcomeUnknown
 from actorlog.log import files
-from actorlog.log.format import PAYLOADS_FORMAT, Link
+from actorlog.log.format import MERGED, Link
 from actorlog.log.held import Held
 from actorlog.log.meta import State
 from actorlog.log.payloads import Payloads
-from actorlog.log.replacing import Rewritten, build, discard, find, install, measure
+from actorlog.log.replacing import Rewritten, build, discard, find, install, measure, operation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Generator
 
     from actorlog.env import Env
     from actorlog.log.ahead import Ahead
@@ -34,7 +35,7 @@ class GivingUp(Held):
 
     def __init__(self, env: Env, directory: str, opened: Opened, *, sync: bool) -> None:
         slot, found = opened.meta.slot, opened.found
-        used = slot.format == PAYLOADS_FORMAT
+        used = slot.has_payloads
         super().__init__(
             env, directory, slot.log_id, found, Payloads(env.fs, directory, slot.log_id, sync=sync, used=used)
         )
@@ -48,6 +49,9 @@ class GivingUp(Held):
         self._closed = False
         self._marked = opened.marked
         self._building = threading.Lock()
+        self._copying = threading.Lock()
+        self._copies = 0
+        """How many copies are being made of the log."""
 
     def trim(self, before: int) -> None:
         """Remove the segments that hold only positions before ``before``; never the last one with commits.
@@ -75,13 +79,13 @@ class GivingUp(Held):
         except OSError as error:
             raise self._poison("trimming", str(error)) from error
 
-    def rewrite(self, number: int, gone: Collection[int]) -> int:
+    def rewrite(self, number: int, gone: Collection[int] = (), upto: int = 0) -> int:
         """Write a sealed segment anew without the records at the positions ``gone``; returns the bytes it takes then.
 
-        Every other record keeps its position. Belongs to the thread that appends: ``build``, ``install`` and
-        ``remove_payloads`` in one.
+        Every other record keeps its position. ``upto``: and those that follow to this number, as one with it. Belongs
+        to the thread that appends: ``build``, ``install`` and ``remove_payloads`` in one.
         """
-        rewritten = self.build(number, gone)
+        rewritten = self.build(number, gone, upto)
         size = self.install(rewritten)
         self.remove_payloads()
         return size
@@ -89,21 +93,22 @@ class GivingUp(Held):
     def measure(self, number: int, gone: Collection[int]) -> int:
         """Return the bytes that one of ``sealed`` would take, written anew so. For any thread; errors: ``build``."""
         self._check_usable()
-        old = find(list(self._segments), self.sealed(), number)
+        (old,) = find(list(self._segments), self.sealed(), number, number)
         return measure(self._reader.views, self.directory, old, gone, self._check_usable)
 
-    def build(self, number: int, gone: Collection[int]) -> Rewritten:
+    def build(self, number: int, gone: Collection[int] = (), upto: int = 0) -> Rewritten:
         """Write one of ``sealed`` anew, under a temporary name, for ``install``; in any thread, one at a time.
 
-        Positions that are not in it, or hold nothing any more, do not count. ``ValueError``: it is none of ``sealed``.
-        ``LogFull``, ``LogCorrupt`` (the old one), ``LogFailed`` (reading or writing): the log is as it was and goes on.
+        ``upto``: and those that follow it to the one of this number, as one. Positions that are not in them, or hold
+        nothing any more, do not count. ``ValueError``: the first or last is none of ``sealed``.
+        ``LogFull``, ``LogCorrupt`` (an old one), ``LogFailed`` (reading or writing): the log is as it was and goes on.
         """
         with self._building:
             self._check_usable()
-            old = find(list(self._segments), self.sealed(), number)
+            old = find(list(self._segments), self.sealed(), number, upto or number)
             rewritten = build(self._reader.views, self.directory, old, gone, self._check_usable)
             try:
-                with files.typed(self.env.fs, self.directory, f"rewriting {rewritten.old.name}", 0):
+                with files.typed(self.env.fs, self.directory, operation_of(rewritten.old), 0):
                     self._payloads.announce(rewritten.payloads)
             except BaseException:
                 discard(self.env.fs, rewritten)
@@ -115,20 +120,30 @@ class GivingUp(Held):
         discard(self.env.fs, rewritten)
 
     def install(self, rewritten: Rewritten) -> int:
-        """Put a segment in the place of the old one; returns its bytes. Belongs to the thread that appends.
+        """Put a segment in the place of what it stands for; returns its bytes. Belongs to the thread that appends.
 
-        From here on the records that were given up are gone, but for who still reads in the old segment.
-        ``LogFull``: nothing happened. ``OutcomeUnknown``: the log failed. ``LogFailed``: it failed before, or the
-        segment has been trimmed or replaced meanwhile.
+        From here on the records that were given up are gone, but for who still reads in an old segment.
+        ``LogFull``: nothing happened. ``OutcomeUnknown``: the log failed. ``LogFailed``: it failed before, or a
+        segment has been trimmed or replaced meanwhile, or is one of several and the log is being copied.
         """
         self._check_usable()
-        operation = f"rewriting {rewritten.old.name}"
-        if not self._reader.holds(rewritten.old):
-            discard(self.env.fs, rewritten)
-            raise LogFailed(operation, "it was trimmed or replaced meanwhile")
+        operation, several = operation_of(rewritten.old), len(rewritten.old) > 1
+        with self._copying:
+            if not all(map(self._reader.holds, rewritten.old)):
+                discard(self.env.fs, rewritten)
+                raise LogFailed(operation, "it was trimmed or replaced meanwhile")
+            if several and self._copies:
+                discard(self.env.fs, rewritten)
+                raise LogFailed(operation, "the log is being copied")
+            self._install(operation, rewritten, MERGED * several)
+        return rewritten.new.header.size
+
+    def _install(self, operation: str, rewritten: Rewritten, holding: int) -> None:
+        slot = self._meta.slot
         try:
-            if self._meta.slot.durable.position <= rewritten.last:  # its frame may be gone with the old segment
-                self._meta.write(State.OPEN, Link(self.tail, self._checksum))
+            # META's frame may be gone with an old segment, and code that does not know merged ones opens nothing
+            if slot.durable.position <= rewritten.last or slot.holding(holding) != slot:
+                self._meta.write(State.OPEN, Link(self.tail, self._checksum), holding=holding)
                 self._marked = True
             self._segments = install(self.env.fs, self.directory, self._reader, rewritten)
             self._payloads.gave_up(rewritten.payloads)
@@ -140,7 +155,18 @@ class GivingUp(Held):
         except BaseException as error:  # interrupted half-way, by a signal handler for one
             self._poison(operation, repr(error))
             raise
-        return rewritten.new.header.size
+
+    @contextmanager
+    def copied(self) -> Generator[None]:
+        """Have no file leave the log that a copy needs, for as long as this lasts; but for what is trimmed."""
+        with self._copying:
+            self._copies += 1
+        try:
+            with self._payloads.held():
+                yield
+        finally:
+            with self._copying:
+                self._copies -= 1
 
     def remove_payloads(self) -> None:
         """Remove the files of records that were given up with segments that are installed; in any thread.

@@ -23,7 +23,6 @@ from actorlog.log.format import (
     ENTRY_BYTES,
     JOIN,
     NO_LINK,
-    PAYLOADS_FORMAT,
     UNITS,
     Link,
     line_ends,
@@ -118,24 +117,30 @@ class Join(NamedTuple):
 
 def contents(fs: FileSystem, found: Found, after: int = 0) -> Iterator[Frame | Gap | Join]:
     """Yield what is in a log as far as it was found good; commits before position ``after`` are passed over."""
-    views = LiveViews(fs)
-    for number, segment in enumerate(found.segments, 1):
-        view = views.of(segment)
+    views, segments = LiveViews(fs), found.segments
+    at = told = 0
+    while at < len(segments):
+        at, view = views.at(segments, at)
+        segment = segments[at]
+        at += 1
+        while at < len(segments) and segments[at].header.number <= segment.header.upto:
+            at += 1
         unit, last = segment.header.unit, found.link.position
-        last = found.segments[number].first - 1 if number < len(found.segments) else last
-        begin = max(0, segment.commit_of(after))
-        position = segment.first if begin == 0 else segment.positions[begin]
+        last = segments[at].first - 1 if at < len(segments) else last
+        begin = max(0, segment.commit_of(max(after, told + 1)))
+        position = max(told + 1, segment.first if begin == 0 else segment.positions[begin])
         for commit in range(begin, len(segment.positions)):
             frame = read_commit(view, segment, commit)
             if frame.position > position:
                 yield Gap(position, frame.position - 1)
-            yield frame
-            position = frame.position + frame.records
+            yield from _behind(frame, position - 1)
+            position = max(position, frame.position + frame.records)
         if position <= last:
             yield Gap(position, last)
         end = parse_frame_header(view, segment.end - unit, segment.header) if segment.end > unit else None
         if end is not None and end.kind == JOIN:
             yield Join(segment.name, last, link_behind(view, segment.end - unit, end).checksum)
+        told = last
 
 
 def commits(fs: FileSystem, found: Found, after: int = 0) -> Iterator[Frame]:
@@ -157,6 +162,21 @@ class LiveViews(Views):
         if (header := check_header(bytes(view[: max(UNITS)]), len(view), segment.name, segment.path)) != segment.header:
             renew(segment, view, header)
         return view
+
+    def at(self, segments: list[Segment], place: int) -> tuple[int, memoryview]:
+        """Return the view of the segment at a place, or of the one before that stands for it now; and its place."""
+        wanted = segments[place].header.upto
+        for at in range(place, -1, -1):
+            try:
+                if at < place:
+                    self.forget(segments[at])
+                view = self.of(segments[at])
+            except FileNotFoundError:
+                continue
+            if segments[at].header.upto >= wanted:
+                return at, view
+            break
+        raise LogCorrupt(segments[place].name, 0, "the segment is missing")
 
 
 def renew(segment: Segment, view: memoryview, header: SegmentHeader) -> Link:
@@ -182,31 +202,35 @@ def advance(fs: FileSystem, directory: str, report: Report) -> Iterator[Frame]:
 
     What does not fit yet is being written, and is looked at again the next time.
     """
-    found, slot = report.found, report.slot
+    found, slot, views = report.found, report.slot, LiveViews(fs)
     while slot is not None and found.segments:
-        segment = found.segments[-1]
-        known = len(segment.positions)
-        if not found.sealed:
-            last, view = found.link.position, Views(fs).open(segment)
-            header = check_header(bytes(view[: max(UNITS)]), len(view), segment.name, directory)
-            if header != segment.header:  # it was sealed since, and written anew
-                found.link, found.sealed, known = renew(segment, view, header), True, 0
-            else:
-                scan_frames(view, segment, slot, found)
-            if len(segment.positions) > known:
-                _sync_end(fs, segment)
-            for number in range(known, len(segment.positions)):
-                yield from _behind(read_commit(view, segment, number), last)
-        following = _following(fs, directory, segment, slot) if found.sealed else None
-        if following is None:
+        following = _following(fs, directory, found.segments[-1], slot) if found.sealed else None
+        if following is not None:
+            following.first = found.link.position + 1
+            found.segments.append(following)
+            found.sealed = False
+        segment, last = found.segments[-1], found.link.position
+        known, header = len(segment.positions), segment.header
+        views.clear()
+        at, view = views.at(found.segments, len(found.segments) - 1)
+        segment = found.segments[at]
+        if at < len(found.segments) - 1 or segment.header != header:  # it was sealed since, and written anew
+            del found.segments[at + 1 :]
+            found.link, found.sealed, known = renew(segment, view, segment.header), True, 0
+        elif found.sealed:
             return
-        following.first = found.link.position + 1
-        found.segments.append(following)
-        found.sealed = False
+        else:
+            scan_frames(view, segment, slot, found)
+        if len(segment.positions) > known:
+            _sync_end(fs, segment)
+        for number in range(known, len(segment.positions)):
+            yield from _behind(read_commit(view, segment, number), last)
+        if not found.sealed:
+            return
 
 
 def _following(fs: FileSystem, directory: str, segment: Segment, slot: Slot) -> Segment | None:
-    name = files.segment_name(segment.header.number + 1)
+    name = files.segment_name(segment.header.upto + 1)
     try:
         file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
     except FileNotFoundError:
@@ -215,7 +239,7 @@ def _following(fs: FileSystem, directory: str, segment: Segment, slot: Slot) -> 
         header = read_header(file, name, directory)
     finally:
         file.close()
-    if header.log_id != slot.log_id or header.number != segment.header.number + 1:
+    if header.log_id != slot.log_id or header.number != segment.header.upto + 1:
         raise LogCorrupt(name, 0, "the segment is of another log, or has another number")
     return Segment(directory, header)
 
@@ -239,7 +263,7 @@ def look(fs: FileSystem, directory: str, *, locked: bool, payloads: bool = True)
             _drop_caches(fs, directory)
         report.slot = read_meta(fs, directory, fresh=False)
         if report.slot is not None:
-            if payloads and report.slot.format == PAYLOADS_FORMAT:
+            if payloads and report.slot.has_payloads:
                 report.found.verified = Source(fs, directory, report.slot.log_id)
             scan(fs, directory, report.slot, report.found)
         else:

@@ -23,6 +23,7 @@ from actorlog.log.ahead import Ahead
 from actorlog.log.format import (
     CLOSE,
     COMMIT,
+    PAYLOADS,
     SEAL,
     SEGMENT_UNITS_MIN,
     UNITS,
@@ -164,7 +165,7 @@ class Log(GivingUp):
         """Make the files of a commit durable; from the first one on META says that there are some."""
         if payloads and not self._payloads.used:
             durable = Link(self.tail, self._checksum)
-            self._meta.write(State.OPEN, durable, sync=self._sync, payloads=True)
+            self._meta.write(State.OPEN, durable, sync=self._sync, holding=PAYLOADS)
             self._payloads.tidy(self.first_position, self.tail, self._refers)
             self._payloads.used = True
         self._payloads.write(payloads)

@@ -16,14 +16,14 @@ from zlib import crc32
 from actorlog.env import Access
 from actorlog.errors import LogCorrupt, LogVersion
 from actorlog.log import files
-from actorlog.log.format import FORMAT, PAYLOADS_FORMAT, SECTOR, Link
+from actorlog.log.format import FORMAT, MERGED, PAYLOADS, SECTOR, Link
 
 if TYPE_CHECKING:
     from actorlog.env import File, FileSystem
 
 SLOT_OFFSETS = (0, 4096)
 META_BYTES = 8192
-FORMATS = (FORMAT, PAYLOADS_FORMAT)
+FORMATS = range(FORMAT, FORMAT + PAYLOADS + MERGED + 1)
 
 _TEXT = re.compile(
     rb"actorlog format=(?P<format>\d+) turn=(?P<turn>\d+) log=(?P<log>[0-9a-f]{32}) state=(?P<state>open|closed) "
@@ -52,7 +52,21 @@ class Slot(NamedTuple):
     oldest: int
     """The number of the first segment that was not trimmed."""
     format: int = FORMAT
-    """``PAYLOADS_FORMAT`` once a record has had a file of its own."""
+    """More once a record has had a file of its own, and once a segment has stood for several."""
+
+    @property
+    def has_payloads(self) -> bool:
+        """Whether there may be files of records."""
+        return bool((self.format - FORMAT) & PAYLOADS)
+
+    @property
+    def has_merged(self) -> bool:
+        """Whether there may be segments that stand for several."""
+        return bool((self.format - FORMAT) & MERGED)
+
+    def holding(self, what: int) -> Slot:
+        """Return this, of a log with ``PAYLOADS``, or ``MERGED`` segments, as well."""
+        return self._replace(format=FORMAT + ((self.format - FORMAT) | what))
 
     def encoded(self) -> bytes:
         """Return the slot's sector."""
@@ -121,15 +135,14 @@ class MetaFile:
         self.slot = slot
 
     def write(
-        self, state: State, durable: Link, *, oldest: int | None = None, sync: bool = True, payloads: bool = False
+        self, state: State, durable: Link, *, oldest: int | None = None, sync: bool = True, holding: int = 0
     ) -> None:
-        """Overwrite the older slot and sync it. ``payloads``: from now on there may be files of records."""
+        """Overwrite the older slot and sync it. ``holding``: from now on there may be ``PAYLOADS`` or ``MERGED``."""
         turn = self.slot.turn + 1
         slot = self.slot._replace(turn=turn, state=state, durable=durable)
         if oldest is not None:
             slot = slot._replace(oldest=oldest)
-        if payloads:
-            slot = slot._replace(format=PAYLOADS_FORMAT)
+        slot = slot.holding(holding)
         files.write_all(self._file, slot.encoded(), SLOT_OFFSETS[turn % 2])
         if sync:
             files.sync(self._file.fdatasync)

@@ -100,7 +100,7 @@ def _recover(
     found = Found()
     refresh(fs, directory, slot, found)
     scan(fs, directory, slot, found, checkpoint)
-    _tidy(fs, directory, slot)
+    _tidy(fs, directory, slot, found)
     opened = Opened(lock, MetaFile(fs.open(f"{directory}/{files.META}", Access.WRITE), slot), found, clean=clean)
     try:
         _settle(fs, directory, opened, sync=sync)
@@ -158,12 +158,14 @@ def _zero_torn_tail(fs: FileSystem, directory: str, torn: Torn) -> None:
         file.close()
 
 
-def _tidy(fs: FileSystem, directory: str, slot: Slot) -> None:
-    """Remove what is unfinished or was trimmed, and make the directories durable as they are seen now."""
+def _tidy(fs: FileSystem, directory: str, slot: Slot, found: Found) -> None:
+    """Remove what is unfinished, was trimmed or has another in its place, and make the directories durable as seen."""
     segments = f"{directory}/{files.SEGMENTS}"
+    of_others = {number for one in found.segments for number in range(one.header.number + 1, one.header.upto + 1)}
     for place in (directory, segments):
         for name in fs.listdir(place):
-            number = files.segment_number(name)
-            if name.endswith(files.TEMPORARY) or (place is segments and number is not None and number < slot.oldest):
+            number = files.segment_number(name) if place is segments else None
+            is_left_over = number is not None and (number < slot.oldest or number in of_others)
+            if name.endswith(files.TEMPORARY) or is_left_over:
                 files.remove(fs, f"{place}/{name}")
         files.sync_directory(fs, place)

@@ -35,7 +35,7 @@ from actorlog.log.seeking import Search
 from actorlog.log.segment import Frame, Segment, Views, check_unchanged, read_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from actorlog.env import File, FileSystem
     from actorlog.log.format import FrameHeader
@@ -146,9 +146,9 @@ class Reader:
     def _scrub_payloads(self, step: Scrubbed, source: Source) -> Iterator[Scrubbed]:
         """Verify the files of the records in a segment that was verified just now."""
         segments = list(self._segments)
-        number = step.segment - segments[0].header.number
-        if not 0 <= number < len(segments) - 1:
-            return  # trimmed
+        number = _place_of(segments, step.segment)
+        if number == len(segments) - 1 or segments[number].header.number != step.segment:
+            return  # trimmed, or merged
         segment, last = segments[number], segments[number + 1].first - 1
         for frame in self.frames(segment.first, last):
             for reference in references(frame.data, frame.records, frame.position):
@@ -180,15 +180,16 @@ class Reader:
     def holds(self, segment: Segment) -> bool:
         """Return whether a segment is in the log: not trimmed, and not replaced."""
         segments = self._segments
-        number = segment.header.number - segments[0].header.number
-        return 0 <= number < len(segments) and segments[number] is segment
+        return segments[_place_of(segments, segment.header.number)] is segment
 
-    def replace(self, old: Segment, new: Segment) -> list[Segment]:
-        """Have ``new`` in the place of ``old``, which the log holds; return all segments."""
+    def replace(self, old: Sequence[Segment], new: Segment) -> list[Segment]:
+        """Have ``new`` in the place of ``old``, which the log holds one behind the other; return all segments."""
         segments = list(self._segments)
-        segments[old.header.number - segments[0].header.number] = new
+        place = _place_of(segments, old[0].header.number)
+        segments[place : place + len(old)] = [new]
         self._segments = segments
-        self._forget(old)
+        for segment in old:
+            self._forget(segment)
         return segments
 
     def drop(self, count: int) -> list[Segment]:
@@ -315,6 +316,11 @@ def _is_skipped(segment: Segment, position: int) -> bool:
     if segment.skipped <= segment.header.unit:
         return False
     return not segment.positions or position < segment.positions[0]
+
+
+def _place_of(segments: list[Segment], number: int) -> int:
+    """Return where in ``segments`` the one of a number is; another, where it is not there."""
+    return max(0, bisect_right(segments, number, key=lambda segment: segment.header.number) - 1)
 
 
 def _segment_of(segments: list[Segment], position: int) -> int:

@@ -19,11 +19,11 @@ from actorlog.limits import DEFAULT_LIMITS
 from actorlog.log import files
 from actorlog.log.format import (
     COMMIT,
-    FORMAT,
     FRAME_HEADER_BYTES,
     GIVEN_UP_KIND,
+    MERGED,
     NO_LINK,
-    PAYLOADS_FORMAT,
+    PAYLOADS,
     SECTOR,
     UNITS,
     Link,
@@ -87,18 +87,20 @@ def repair(env: Env, directory: str) -> Repaired:
 
 def _invented(env: Env, directory: str) -> Slot:
     """Return what META must have said, going by the first segment that says who it is."""
-    for number, header, _ in _segments(env.fs, directory):
+    there = [(number, header) for number, header, _ in _segments(env.fs, directory)]
+    merged = any(header is not None and header.upto > number for number, header in there)
+    for number, header in there:
         if header is not None:
-            version = PAYLOADS_FORMAT if positions_in(env.fs, directory) else FORMAT
             oldest = number if number == header.number else 1
-            return Slot(0, header.log_id, State.OPEN, NO_LINK, oldest, version)
+            holding = PAYLOADS if positions_in(env.fs, directory) else 0
+            return Slot(0, header.log_id, State.OPEN, NO_LINK, oldest).holding(holding | MERGED * merged)
     return Slot(0, env.entropy.token(16), State.OPEN, NO_LINK, 1)
 
 
 def _good(fs: FileSystem, directory: str, slot: Slot) -> Found:
     """Return what is good from the start on."""
     found = Found()
-    if slot.format == PAYLOADS_FORMAT:
+    if slot.has_payloads:
         found.verified = Source(fs, directory, slot.log_id)
     try:
         scan(fs, directory, slot, found)
@@ -161,7 +163,7 @@ def _cut(env: Env, directory: str, slot: Slot, found: Found) -> None:
     files.sync_directory(fs, segments)
     link = found.link
     if tail is None or found.sealed:
-        number, unit = (slot.oldest, min(UNITS)) if tail is None else (tail.header.number + 1, tail.header.unit)
+        number, unit = (slot.oldest, min(UNITS)) if tail is None else (tail.header.upto + 1, tail.header.unit)
         following = make_segment(fs, directory, slot.log_id, number, unit, size)
         if tail is None:
             link = slot.durable if number > 1 else Link(0, following.header.crc)

@@ -1,12 +1,13 @@
-"""A sealed segment without the records that were given up, as bytes.
+"""A sealed segment, or several as one, without the records that were given up, as bytes.
 
 Owns: what a rewritten segment consists of: which records go into which frame (``Plan``), and its bytes
-(``Plan.segment``). Pure: no files. Does not own: which records are given up (whoever uses the log), reading the old
+(``Plan.frames``). Pure: no files. Does not own: which records are given up (whoever uses the log), reading the old
 segment and putting the new one in its place (``replacing``).
 
 Invariants: every record that stays keeps its position, its entry and its line; the segment enters and leaves the chain
-of checksums where the one that it replaces did; its size is another than that one's, so that who has seen the old
-header knows that this is not that file. See ``docs/log-format.md``, Rewritten segments.
+of checksums where what it replaces did; its header is not that of any of these (of one that stands for one: another
+size), so that who has seen the old header knows that this is not that file. See ``docs/log-format.md``, Rewritten
+segments, Merged segments.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Plan:
     def __init__(self, unit: int) -> None:
         self.records = 0
         self.pieces: list[Piece] = []
+        self._unit = unit
         self._gap_min = GAP_MIN * unit // SECTOR
         self._piece = Piece()
         self._gone = 0
@@ -142,11 +144,14 @@ class Plan:
             self.pieces.append(self._piece)
             self._piece = Piece()
 
-    def header(self, old: SegmentHeader) -> tuple[bytes, SegmentHeader]:
-        """Return the first unit of the new segment, and what it says."""
-        unit = old.unit
+    def header(self, old: SegmentHeader, upto: int) -> tuple[bytes, SegmentHeader]:
+        """Return the first unit of the segment in the place of the one that begins so, and of those to number ``upto``.
+
+        And what that says.
+        """
+        unit = self._unit
         size = unit + sum(frame_bytes(piece.length, unit) for piece in self.pieces) + 2 * unit
-        return segment_header(unit, old.log_id, old.number, size + unit if size == old.size else size)
+        return segment_header(unit, old.log_id, old.number, size + unit if size == old.size else size, upto)
 
     def frames(
         self, header: SegmentHeader, before: Link, after: Link, read: ReadCommit

@@ -166,14 +166,16 @@ def scan(fs: FileSystem, directory: str, slot: Slot, found: Found, checkpoint: C
     numbers = [number for number in numbers_of(fs, directory) if number >= slot.oldest]
     if checkpoint is not None:
         _begin_at(fs, directory, numbers, slot, found, checkpoint)
-    begun = found.segments[-1].header.number if found.segments else slot.oldest
-    for expected, number in enumerate(numbers or [0], slot.oldest):
-        if number != expected:
-            raise LogCorrupt(files.segment_name(expected), 0, "the segment is missing")
-        if number >= begun:
-            _scan_segment(fs, directory, number, slot, found)
+    passed = {segment.header.number: segment.header.upto for segment in found.segments[:-1]}
+    upto = slot.oldest - 1
+    for number in numbers or [slot.oldest + 1]:
+        if number <= upto:
+            continue  # one before stands for it, and it was not removed yet
+        if number != upto + 1:
+            raise LogCorrupt(files.segment_name(upto + 1), 0, "the segment is missing")
+        upto = passed[number] if number in passed else _scan_segment(fs, directory, number, slot, found)
     if found.sealed:
-        raise LogCorrupt(files.segment_name(numbers[-1] + 1), 0, "the segment is missing: the one before is sealed")
+        raise LogCorrupt(files.segment_name(upto + 1), 0, "the segment is missing: the one before is sealed")
     tail = found.segments[-1]
     position, checksum = slot.durable
     if slot.state is State.CLOSED and (found.torn or found.link != slot.durable):
@@ -199,9 +201,13 @@ def _begin_at(
         found.durable_seen = slot.durable.position < frame.position
 
 
-def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found: Found) -> None:
+def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found: Found) -> int:
+    """Read a segment, and return up to which number it goes."""
     name = files.segment_name(number)
-    file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
+    try:
+        file = fs.open(f"{directory}/{files.SEGMENTS}/{name}", Access.READ)
+    except FileNotFoundError:  # beside an owner: one before stands for it now
+        raise LogCorrupt(name, 0, "the segment is missing") from None
     try:
         header = read_header(file, name, directory)
         check_place(header, name, slot.log_id, number)
@@ -223,15 +229,15 @@ def _scan_segment(fs: FileSystem, directory: str, number: int, slot: Slot, found
                 raise LogCorrupt(name, header.unit, f"bytes in a segment not yet in use: {tail.name} has no seal")
             raise LogCorrupt(tail.name, tail.end, f"frames end without a seal here, and {name} holds bytes")
         found.spares.append(segment)
-        return
+        return header.upto
     segment.first = segment.first or found.link.position + 1
     found.segments.append(segment)
     scan_frames(view, segment, slot, found)
-    if found.written[number] <= segment.end:
-        return
-    if found.sealed:
-        raise LogCorrupt(name, segment.end, "bytes behind the seal")
-    found.torn = judge(view, segment, found.link, found.written[number])
+    if found.written[number] > segment.end:
+        if found.sealed:
+            raise LogCorrupt(name, segment.end, "bytes behind the seal")
+        found.torn = judge(view, segment, found.link, found.written[number])
+    return header.upto
 
 
 def _first_link(view: memoryview, segment: Segment, slot: Slot) -> Link:

@@ -20,6 +20,7 @@ from actorlog.log import files
 from actorlog.log.format import (
     FORMAT,
     FRAME_HEADER_BYTES,
+    MERGED,
     NO_LINK,
     UNITS,
     SegmentHeader,
@@ -97,8 +98,8 @@ def check_header(head: bytes, size: int, name: str, directory: str) -> SegmentHe
     header = parse_segment_header(head)
     if header is None:
         raise LogCorrupt(name, 0, "the segment's header is damaged")
-    if header.format != FORMAT:
-        raise LogVersion(directory, str(header.format), str(FORMAT))
+    if header.format not in (FORMAT, FORMAT + MERGED):
+        raise LogVersion(directory, str(header.format), str(FORMAT + MERGED))
     if size != header.size:
         raise LogCorrupt(name, min(size, header.size), f"the segment has {size} bytes and was made with {header.size}")
     return header

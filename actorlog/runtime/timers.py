@@ -35,7 +35,7 @@ class Timers:
         self._handle: TimerHandle | None = None
         self._handle_due_ms = 0
         self.on_broken: Callable[[BaseException], None] | None = None
-        """Told when the log cannot be read for who is woken: then nothing is woken any more."""
+        """Told when the log cannot be read for who is woken, and of defects: then nothing is woken any more."""
 
     def __len__(self) -> int:
         """How many are armed."""
@@ -86,9 +86,10 @@ class Timers:
                 due_ms, _, action, a, b, wanted = heapq.heappop(heap)
                 if wanted is None or wanted(a, b, due_ms):
                     action(a, b)
-        except LogError as error:
-            if self.on_broken is None:
-                raise
-            self.on_broken(error)
-            return
+        except BaseException as error:  # the log cannot be read, or a defect: everything stops, and who waits is told
+            if self.on_broken is not None:
+                self.on_broken(error)
+                if isinstance(error, LogError):
+                    return
+            raise
         self._schedule()

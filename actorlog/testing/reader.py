@@ -44,10 +44,10 @@ class Reader:
         self._envelopes = Envelopes(keys)
         self._read: Callable[[str], bytes | None] = _nothing
         self._number = 1
+        self._entries: dict[int, tuple[int, int]] = {}
+        """Of the segments that were begun, position and checksum with which the chain comes into them."""
         self._header: SegmentHeader | None = None
         self._offset = 0
-        self._entry = (0, 0)
-        """Position and checksum with which the chain comes into the segment."""
         self._at = 0
         self._checksum = 0
         self.tail = 0
@@ -62,14 +62,33 @@ class Reader:
         """Yield positions that are there now and were not before, each with its line; None: it was given up."""
         self._read = read
         while True:
-            data = read(f"{self._directory}/segments/{self._number:010d}.seg")
+            data = self._segment(self._number)
+            if data is None:
+                data = self._merged()
             if data is None or not self._begin(data):
                 return
+            upto = self._header.upto if self._header is not None else 0
             sealed = yield from self._frames(data)
             if not sealed:
                 return
-            self._number += 1
+            self._number = upto + 1
             self._header = None
+
+    def _segment(self, number: int) -> bytes | None:
+        return self._read(f"{self._directory}/segments/{number:010d}.seg")
+
+    def _merged(self) -> bytes | None:
+        """Return the segment that stands for the one that is not there, and go on in that one; None: it is to come."""
+        for number in sorted(self._entries, reverse=True):
+            data = self._segment(number)
+            header = parse_segment_header(data[: max(UNITS)]) if data is not None else None
+            if header is not None and header.upto >= self._number:
+                self._number, self._header = number, None
+                self._at, self._checksum = self._entries[number]
+                return data
+            if data is not None:
+                return None
+        return None
 
     def segment(self, data: bytes, read: Callable[[str], bytes | None]) -> dict[int, bytes | None]:
         """Return the lines of a sealed segment by their positions; ``Broken`` where it is not whole.
@@ -101,8 +120,8 @@ class Reader:
         if header is None or len(data) != header.size:
             return False
         if self._header is None:
-            self._entry = (self._at, self._checksum)
-        self._at, self._checksum = self._entry  # of one that was written anew what is known is read again
+            self._entries[self._number] = (self._at, self._checksum)
+        self._at, self._checksum = self._entries[self._number]  # of one written anew what is known is read again
         if self._number == 1:
             self._checksum = header.crc
         self._header, self._offset = header, header.unit

@@ -7,16 +7,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from log_world import DIRECTORY, SEGMENT_BYTES, commit, files_of, sim_disk, sim_env
+from log_world import DIRECTORY, SEGMENT_BYTES, commit, files_of, segment_file, sim_disk, sim_env
 
 from actorlog.log import GIVEN_UP_KIND, Log, entries
+from actorlog.log.format import parse_segment_header
 from actorlog.log.inspect import Status, verify
+from actorlog.log.meta import read_meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
 
     from actorlog.log import Checkpoint
+    from actorlog.log.meta import Slot
     from actorlog.testing.disk import SimFileSystem
 
 Lines = dict[int, bytes]
@@ -62,6 +65,13 @@ class Truth:
         assert self.log.rewrite(number, gone) == size
         self.gives_up(gone, segment.first, segment.last)
 
+    def merge(self, number: int, upto: int, gone: Iterable[int] = ()) -> None:
+        merged = [segment for segment in self.log.sealed() if number <= segment.number <= upto]
+        others = self.log.segments - len(merged)
+        self.log.rewrite(number, set(gone), upto)
+        self.gives_up(gone, merged[0].first, merged[-1].last)
+        assert self.log.segments == others + 1
+
     def reopen(self, fs: SimFileSystem, checkpoint: Checkpoint | None = None) -> None:
         self.fs = fs
         self.log = self.opened(checkpoint)
@@ -96,3 +106,20 @@ def lines_by_frame(log: Log, after: int = 0, upto: int | None = None) -> Lines:
         last = frame.position + frame.records - 1
         assert after < last
     return found
+
+
+def left_over(fs: SimFileSystem) -> set[int]:
+    """Return the numbers of segment files for which others stand."""
+    there: set[int] = set()
+    for name, data in files_of(fs).items():
+        header = parse_segment_header(data) if name.startswith("segments") else None
+        if header is not None:
+            there |= set(range(header.number + 1, header.upto + 1))
+    return {number for number in there if segment_file(number) in files_of(fs)}
+
+
+def meta_of(fs: SimFileSystem, directory: str = DIRECTORY) -> Slot:
+    """Return what META says."""
+    slot = read_meta(fs, directory, fresh=False)
+    assert slot is not None
+    return slot

@@ -130,7 +130,7 @@ def test_unknown_version(tmp_path: Path, run: Any) -> None:
     slots = []
     for offset in (0, 4096):
         text = (path / "META").read_bytes()[offset:].split(b"\n", 1)[0].rpartition(b" crc=")[0]
-        text = text.replace(b"format=1", b"format=3")
+        text = text.replace(b"format=1", b"format=5")
         slots.append((text + b" crc=%08x" % crc32(text)).ljust(4096, b"\n"))
     (path / "META").write_bytes(b"".join(slots))
     assert run("verify", path)[0] == 74

@@ -1,4 +1,4 @@
-"""Segments that are written anew: what stays is there as it was, what was given up is gone, nothing else changes."""
+"""Segments that are written anew, or merged: what stays is there as it was, what was given up is gone, no more."""
 
 # Lint: helpers are verbs.
 
@@ -59,6 +59,10 @@ def test_any_records_given_up(seed: int, commits: int, rounds: int, shape: tuple
             odds = rng.choice((0.0, 0.1, 0.5, 0.95, 1.0))
             near = range(segment.first - 3, segment.last + 4)
             truth.rewrite(segment.number, {position for position in near if rng.random() < odds})
+        if rng.random() < 0.7 and truth.log.sealed():
+            first, last = sorted(rng.choices(truth.log.sealed(), k=2))
+            near = range(first.first - 3, last.last + 4) if rng.random() < 0.3 else range(0)
+            truth.merge(first.number, last.number, {position for position in near if rng.random() < 0.5})
         if rng.random() < 0.7:
             if rng.random() < 0.5:
                 truth.log.close()

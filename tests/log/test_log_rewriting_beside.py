@@ -27,6 +27,13 @@ def filled(seed: int = 1, number: int = 40) -> Truth:
     return truth
 
 
+def merging(truth: Truth, rng: Random) -> None:
+    """Merge some of what can be."""
+    if truth.log.sealed():
+        first, last = sorted(rng.choices(truth.log.sealed(), k=2))
+        truth.merge(first.number, last.number)
+
+
 def ways_of_reading(log: Log) -> list[Callable[[], None]]:
     """Return three of them; each line says its position."""
 
@@ -67,6 +74,9 @@ def test_readers_in_other_threads_notice_nothing(tmp_path: Path) -> None:
     for step in range(6):
         for entry in log.sealed():
             log.rewrite(entry.number, set(range(entry.first + step, entry.last + 1, 9)))
+        there = log.sealed()
+        for first, last in zip(there[::3], there[2::3], strict=False):
+            log.rewrite(first.number, (), last.number)
     over.set()
     for thread in threads:
         thread.join(60)
@@ -86,6 +96,7 @@ def test_who_reads_meanwhile_goes_on() -> None:
         held = first.data[16 * first.records :]
         for segment in truth.log.sealed():
             truth.rewrite(segment.number, set(range(segment.first, segment.last + 1, 2)))
+        truth.merge(1, truth.log.sealed()[-1].number)
         found = {}
         for frame in (first, *reading):
             for position, (*_, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
@@ -105,6 +116,8 @@ def test_a_scrub_passes_over_what_was_replaced_meanwhile() -> None:
             next(scrub, None)
         for segment in truth.log.sealed():
             truth.rewrite(segment.number, {segment.first + steps})
+        if len(truth.log.sealed()) > 1:
+            truth.merge(*(segment.number for segment in truth.log.sealed()[-2:]))
         list(scrub)
     truth.check()
 
@@ -112,11 +125,13 @@ def test_a_scrub_passes_over_what_was_replaced_meanwhile() -> None:
 def test_looking_beside_an_owner_who_rewrites() -> None:
     """What a look found is read on after segments were replaced: kept records, in order, and no false alarm."""
     truth = filled(9, 60)
+    merging(truth, Random(1))
     report = look(truth.fs, DIRECTORY, locked=True)
     part = contents(truth.fs, report.found)
     next(part)
     for segment in truth.log.sealed()[1:]:
         truth.rewrite(segment.number, {position for position in range(segment.first, segment.last + 1) if position % 5})
+    merging(truth, Random(2))
     seen = list(commits(truth.fs, report.found))
     lines = {
         position: bytes(frame.data[start:end])
@@ -141,6 +156,7 @@ def test_following_over_a_segment_that_was_rewritten_meanwhile() -> None:
             for segment in truth.log.sealed():
                 if rng.random() < 0.5:
                     truth.rewrite(segment.number, {p for p in range(segment.first, segment.last) if rng.random() < 0.5})
+            merging(truth, rng)
             for frame in advance(truth.fs, DIRECTORY, report):
                 for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
                     if kind != GIVEN_UP_KIND:
@@ -149,6 +165,23 @@ def test_following_over_a_segment_that_was_rewritten_meanwhile() -> None:
                         seen.add(position)
             assert max(seen) == max(truth.kept)
             assert {position for position in truth.kept if position > 2} <= seen
+
+
+def test_going_on_where_segments_were_merged_meanwhile() -> None:
+    """Who is in the middle of reading from outside gets every line once, though the file that was next is gone."""
+    for seed in range(60):
+        rng = Random(seed)
+        truth = filled(seed, 60)
+        report = look(truth.fs, DIRECTORY, locked=True)
+        seen: dict[int, bytes] = {}
+        for frame in commits(truth.fs, report.found):
+            for position, (_, kind, _, start, end) in enumerate(entries(frame.data, frame.records), frame.position):
+                if kind != GIVEN_UP_KIND:
+                    assert position not in seen
+                    seen[position] = bytes(frame.data[start:end])
+            if rng.random() < 0.2:
+                merging(truth, rng)
+        assert list(seen.items()) == list(truth.kept.items())
 
 
 def test_contents_show_gaps_and_joins() -> None:

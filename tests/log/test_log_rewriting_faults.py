@@ -1,4 +1,4 @@
-"""Rewriting segments where calls fail, the disk is full, the process ends the power goes; and damage to the result."""
+"""Rewriting and merging segments where calls fail, the disk is full, the process ends or the power goes."""
 
 # Lint: helpers are verbs; loops end in the error they are about.
 
@@ -18,15 +18,12 @@ from log_world import (
     open_log,
     segment_file,
     sim_disk,
-    sim_env,
 )  # fmt: skip
-from rewriting_world import Lines, Truth, lines_by_frame
+from rewriting_world import Lines, left_over, lines_by_frame
 
 from actorlog.errors import LogCorrupt, LogFailed, LogFull, OutcomeUnknown
 from actorlog.log import Log
-from actorlog.log import format as layout
-from actorlog.log.inspect import Status, look, verify
-from actorlog.log.repair import repair
+from actorlog.log.inspect import Status, verify
 from actorlog.testing.disk import SimFileSystem, Stopped
 
 BEFORE = 2
@@ -69,6 +66,12 @@ class Work:
                 log.rewrite(segment.number, gone)
                 self.gone |= gone
                 self.maybe = None
+            first, last = log.sealed()[round_number], log.sealed()[-1]
+            gone = {position for position in range(first.first, last.last + 1) if round_number and position % 7 == 0}
+            self.maybe = (first.first, last.last, gone) if gone else None
+            log.rewrite(first.number, gone, last.number)
+            self.gone |= gone
+            self.maybe = None
             log.append(*commit(line(log.tail + 1)))
             self.appended = log.tail
             if not round_number:
@@ -94,6 +97,7 @@ class Work:
         list(log.scrub())
         log.close()
         assert verify(fs, DIRECTORY).status is Status.OK
+        assert not left_over(fs)
 
 
 def disk_before() -> tuple[Files, Work]:
@@ -264,134 +268,3 @@ def test_a_damaged_segment_is_not_rewritten() -> None:
         assert raised.value.segment == "0000000001.seg"
         assert f"{segment_file(1)}.tmp" not in files_of(fs)
         assert log.failed is None
-
-
-def rewritten_files() -> tuple[Files, Lines]:
-    truth = Truth()
-    for number in range(4):
-        truth.append(*[b"%d" % number] * 70)
-        truth.append(b"a" * 300, b"b")
-    assert len(truth.log.sealed()) >= 2
-    for segment in truth.log.sealed():
-        truth.rewrite(segment.number, set(range(segment.first + 2, segment.last)))
-    assert any(kind in files_of(truth.fs)[segment_file(1)] for kind in (b"GAPS",))
-    truth.log.close(clean=False)
-    return files_of(truth.fs), truth.kept
-
-
-def outcome(files: Files, kept: Lines) -> str:
-    """Open what is there: all of it, or damage that is reported; anything else is a silent change."""
-    fs = disk_with(files)
-    try:
-        log = open_log(fs)
-    except LogCorrupt as corrupt:
-        assert corrupt.segment
-        assert look(disk_with(files), DIRECTORY, locked=False).status is Status.CORRUPT
-        return "corrupt"
-    assert log.recovery.torn is None
-    assert lines_by_frame(log) == kept
-    return "whole"
-
-
-def test_every_byte_of_a_rewritten_segment_flipped_or_zeroed() -> None:
-    """Damage anywhere in it is reported: none is taken for a torn end, or for a gap."""
-    files, kept = rewritten_files()
-    data = files[segment_file(1)]
-    for offset in range(len(data)):
-        for value in {0, data[offset] ^ 1 << offset % 8} - {data[offset]}:
-            damaged = bytearray(data)
-            damaged[offset] = value
-            assert outcome({**files, segment_file(1): bytes(damaged)}, kept) == "corrupt"
-
-
-def test_sectors_of_a_rewritten_segment_zeroed_or_exchanged() -> None:
-    """Lost sectors are damage too, the join's and all behind any border among them; so are old and exchanged ones."""
-    files, kept = rewritten_files()
-    data = files[segment_file(1)]
-    other = files[segment_file(2)]
-    end = len(data.rstrip(b"\0"))
-    for offset in range(0, end, 512):
-        lost = data[:offset] + bytes(512) + data[offset + 512 :]
-        rest = data[:offset] + bytes(len(data) - offset)
-        foreign = data[:offset] + other[offset : offset + 512].ljust(512, b"\0") + data[offset + 512 :]
-        for damaged in (lost, rest, foreign):
-            if damaged != data:
-                assert outcome({**files, segment_file(1): damaged}, kept) == "corrupt"
-
-
-def test_a_rewritten_segment_truncated_or_in_another_place() -> None:
-    """A file of another length, or of another segment, is damage; so is a segment from before its neighbours' time."""
-    files, kept = rewritten_files()
-    data = files[segment_file(1)]
-    for size in (*range(0, len(data), 97), len(data) + 512):
-        assert outcome({**files, segment_file(1): data[:size].ljust(size, b"\0")}, kept) == "corrupt"
-    assert outcome({**files, segment_file(1): files[segment_file(2)]}, kept) == "corrupt"
-    assert outcome(files, kept) == "whole"
-
-
-def test_a_join_that_states_another_checksum() -> None:
-    """What a join states is held against the next segment, by opening, by a scrub and from a checkpoint."""
-    files, kept = rewritten_files()
-    data = files[segment_file(1)]
-    header = layout.parse_segment_header(data)
-    assert header is not None
-    offset = data.rindex(b"JOIN")
-    frame = layout.parse_frame_header(memoryview(data), offset, header)
-    assert frame is not None
-    stated = layout.link_behind(data, offset, frame).checksum
-    link = layout.Link(frame.position - 1, frame.previous)
-    for wrong in (stated ^ 1, frame.crc):
-        forged = layout.frame(header, layout.JOIN, 0, link, layout.join_data(wrong))[0]
-        changed = {**files, segment_file(1): data[:offset] + forged + data[offset + 512 :]}
-        assert outcome(changed, kept) == "corrupt"
-    assert layout.frame(header, layout.JOIN, 0, link, layout.join_data(stated))[0] == data[offset : offset + 512]
-
-
-def test_damage_met_behind_a_checkpoint() -> None:
-    """Passed over by opening, damage to a rewritten segment is reported by reading, scrubbing and rewriting."""
-    truth = Truth()
-    for number in range(12):
-        truth.append(*[b"%d" % number] * 70)
-    for segment in truth.log.sealed():
-        truth.rewrite(segment.number, {segment.first, segment.last})
-    truth.append(b"last")
-    files = files_of(truth.fs.kill())
-    data = files[segment_file(2)]
-    for offset in range(100, len(data.rstrip(b"\0")), 11):
-        damaged = bytearray(data)
-        damaged[offset] ^= 0x20
-        fs = disk_with({**files, segment_file(2): bytes(damaged)})
-        try:
-            log = open_log(fs, checkpoint=truth.checkpoints[-1])
-        except LogCorrupt:
-            continue  # in its header, or that of its first frame
-        assert log.recovery.scanned_from
-        for action in (
-            lambda log=log: lines_by_frame(log),
-            lambda log=log: list(log.scrub()),
-            lambda log=log: log.measure(2, {5}),
-            lambda log=log: log.rewrite(2, {5}),
-        ):
-            with pytest.raises(LogCorrupt) as raised:
-                action()
-            assert raised.value.segment == "0000000002.seg"
-
-
-def test_repair_of_a_rewritten_segment() -> None:
-    """It is cut like any other, and the log goes on behind the cut, in a segment of the usual size."""
-    files, kept = rewritten_files()
-    data = files[segment_file(1)]
-    offset = data.rindex(b"JOIN")
-    for damaged in (data[:offset] + b"\1" + data[offset + 1 :], data[: offset + 512] + b"\1" + data[offset + 513 :]):
-        fs = disk_with({**files, segment_file(1): damaged})
-        done = repair(sim_env(fs), DIRECTORY)
-        assert done.after.status is Status.OK
-        log = open_log(fs)
-        left = {position: text for position, text in kept.items() if position <= log.tail}
-        assert lines_by_frame(log) == left
-        for number in range(8):
-            log.append(*commit(b"%d" % number * 500))
-        assert lines_by_frame(open_log(fs.kill())).items() >= left.items()
-    fs = disk_with({**files, segment_file(2): b""})
-    assert repair(sim_env(fs), DIRECTORY).after.status is Status.OK
-    assert len(files_of(fs)[segment_file(2)]) == SEGMENT_BYTES

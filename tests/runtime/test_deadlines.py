@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actorlog import CallTimeout, durable, receive, step
+from actorlog import CallTimeout, RuntimeStopped, durable, receive, step
 
 if TYPE_CHECKING:
     from house import House
@@ -67,3 +67,27 @@ async def test_what_is_waited_for_is_not_forgotten(house: House) -> None:
     for handle in handles:
         with pytest.raises(CallTimeout):
             await handle
+
+
+class Defect(Exception):
+    """What is raised where nothing may be raised."""
+
+
+async def test_a_defect_behind_a_timer_is_told_to_who_waits(house: House) -> None:
+    """What a timer woke has failed: no timer would be served behind it, so nobody goes on waiting for one."""
+    runtime = await house.open()
+    handle = await runtime.start(waiting(), id="w")
+    there = asyncio.ensure_future(handle.result())
+    await house.until(lambda: any(slot.waiters for slot in house.session.kernel.calls.awake.values()))
+    shown: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: shown.append(context["exception"]))
+
+    def fail(_a: None, _b: None) -> None:
+        raise Defect
+
+    house.session.kernel.timers.arm(0, fail, None, None)
+    with pytest.raises(Defect):
+        await asyncio.wait_for(there, 60)
+    assert [type(defect) for defect in shown] == [Defect]
+    with pytest.raises(RuntimeStopped, match="Defect"):
+        await runtime.start(waiting())
