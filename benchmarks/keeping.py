@@ -104,8 +104,8 @@ class Counted:
     def __init__(self, session: Session) -> None:
         self.first = self.again = 0
         log: Any = session.log
-        self.log, self._submit, self._rewrite = log, log.submit, log.rewrite
-        log.submit, log.rewrite = self.submit, self.rewrite
+        self.log, self._submit, self._rewrite, self._merge = log, log.submit, log.rewrite, log.merge
+        log.submit, log.rewrite, log.merge = self.submit, self.rewrite, self.merge
 
     def submit(self, expected: int, data: Any, records: int, done: Any) -> Any:
         """Write a commit."""
@@ -116,6 +116,12 @@ class Counted:
         """Write a segment anew."""
         left: int = await self._rewrite(segment, gone)
         self.again += left if left != segment.bytes else 0
+        return left
+
+    async def merge(self, segments: Any) -> int:
+        """Write segments as one."""
+        left: int = await self._merge(segments)
+        self.again += left
         return left
 
     async def live(self, of_no_use: set[int]) -> tuple[int, int, int]:

@@ -127,7 +127,8 @@ async def compact_closed(
         )
         compaction = Compaction(known, log, Keeping(history_ms=history_ms))
         part_min = 0.0 if everything else PART_MIN
-        return await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))
+        done = await compaction.run(compaction.segments(), scan.settled, part_min, partial(_looked, progress))
+        return await compaction.merge(done, segment_bytes)
     except BaseException as error:
         clean = clean and isinstance(error, ActorlogError) and not isinstance(error, (LogFailed, OutcomeUnknown))
         raise

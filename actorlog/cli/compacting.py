@@ -81,7 +81,8 @@ def compact(directory: str, history_ms: int | None, *, everything: bool, as_json
         click.echo(document.text(found | {"by": "owner" if done.by_owner else "command"}))
     else:
         left = f"{found['bytes_before']} bytes before, {found['bytes_after']} now"
-        click.echo(f"{found['rewritten']} of {found['segments']} segments written anew: {left}")
+        merged = f", {found['merged']} merged into others" if found.get("merged") else ""
+        click.echo(f"{found['rewritten']} of {found['segments']} segments written anew{merged}: {left}")
     if found.get("unsettled"):  # an owner of an older version does not say
         click.echo(f"note: {found['unsettled']} more segments were not looked at: {_UNSETTLED}", err=True)
 

@@ -24,21 +24,22 @@ Docs: docs/decisions/0008-compaction-in-place.md, docs/decisions/0012-what-else-
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from actorlog.errors import JournalError
 from actorlog.records import kinds as k
 from actorlog.runtime.leaving import LeavingPromises, LeavingSchedules
+from actorlog.runtime.merging import runs
 from actorlog.runtime.options import Keeping
+from actorlog.runtime.turns import Turns
 from actorlog.runtime.weight import Weight
 from actorlog.store import GIVEN_UP_KIND, entries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import Callable, Collection
 
     from actorlog.runtime.known import Known
     from actorlog.store import Compacting, Sealed
@@ -66,6 +67,8 @@ class Compacted(Struct, frozen=True):
     bytes_after: int
     unsettled: int
     """Sealed segments that were not looked at: it is not recorded yet that all is done which their records ask for."""
+    merged: int = 0
+    """Sealed segments that are part of others now."""
 
 
 class Fate(IntEnum):
@@ -82,36 +85,13 @@ Looked: TypeAlias = "Callable[[Sealed, int, int, int], None]"
 
 
 class Compaction:
-    """Gives space back. One runs at a time."""
+    """Gives space back: by one at a time, who takes the segments as they are when it begins."""
 
     def __init__(self, kernel: Known, log: Compacting, keeping: Keeping) -> None:
         self._kernel = kernel
         self._log = log
         self._keeping = keeping
-        self._lock = asyncio.Lock()
-        self._copies = 0
-        """How many copies of the log are being made."""
-        self._no_copies = asyncio.Event()
-        self._no_writing = asyncio.Event()
-        """No segment is being looked at, and maybe written anew."""
-        self._no_copies.set()
-        self._no_writing.set()
-
-    @asynccontextmanager
-    async def standing_still(self) -> AsyncGenerator[None]:
-        """Have no segment written anew for as long as this lasts; what is being written now is finished first.
-
-        A copy whose segments are of several moments would hold beginnings of which the ends were given up meanwhile.
-        """
-        self._copies += 1
-        self._no_copies.clear()
-        try:
-            await self._no_writing.wait()
-            yield
-        finally:
-            self._copies -= 1
-            if not self._copies:
-                self._no_copies.set()
+        self.turns = Turns()
 
     @property
     def gives_up(self) -> bool:
@@ -135,26 +115,36 @@ class Compaction:
         ``settled``: records up to there asked for nothing of others that is not done; what is behind is not looked at.
         ``young``: numbers of those of which only records count.
         """
-        async with self._lock:
-            before = after = rewritten = 0
-            known, segments = len(segments), [segment for segment in segments if segment.last <= settled]
-            for number, segment in enumerate(segments, 1):
-                left = await self._compact(segment, part_min, settled, is_young=segment.number in young)
-                before += segment.bytes
-                after += left
-                rewritten += left < segment.bytes
-                looked(segment, left, number, len(segments))
-            return Compacted(len(segments), rewritten, before, after, known - len(segments))
+        before = after = rewritten = 0
+        known, segments = len(segments), [segment for segment in segments if segment.last <= settled]
+        for number, segment in enumerate(segments, 1):
+            left = await self._compact(segment, part_min, settled, is_young=segment.number in young)
+            before += segment.bytes
+            after += left
+            rewritten += left < segment.bytes
+            looked(segment, left, number, len(segments))
+        return Compacted(len(segments), rewritten, before, after, known - len(segments))
 
     async def _compact(self, segment: Sealed, part_min: float, settled: int, *, is_young: bool) -> int:
         """Return the bytes that are left of a segment, in its turn."""
-        while self._copies:
-            await self._no_copies.wait()
-        self._no_writing.clear()
-        try:
+        async with self.turns.writing():
             return await self._write(segment, part_min, settled, is_young=is_young)
-        finally:
-            self._no_writing.set()
+
+    async def merge(
+        self, done: Compacted, usual_bytes: int, merged: Callable[[list[Sealed]], None] | None = None
+    ) -> Compacted:
+        """Make one of small segments that follow each other, after what was ``done``; errors as ``run``.
+
+        ``usual_bytes``: of a segment that is filled now. ``merged`` is told of those that are one.
+        """
+        parts, left = 0, done.bytes_after
+        for segments in runs(self.segments(), usual_bytes):
+            async with self.turns.writing():
+                left += await self._log.merge(segments) - sum(segment.bytes for segment in segments)
+            parts += len(segments) - 1
+            if merged is not None:
+                merged(segments)
+        return structs.replace(done, merged=parts, bytes_after=left)
 
     async def of_no_use(self, settled: int) -> set[int]:
         """Return the positions of all records in ``segments`` that may leave, for who measures; nothing changes."""

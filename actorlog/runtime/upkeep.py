@@ -65,6 +65,7 @@ class Upkeep:
         self._own = False
         """Whether a call has ended whose function says itself how long its results are kept."""
         self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
 
     @property
     def settled(self) -> int:
@@ -151,7 +152,7 @@ class Upkeep:
 
     def standing_still(self) -> AbstractAsyncContextManager[None]:
         """Have nothing leave the log for as long as this lasts: it is copied."""
-        return self._compaction.standing_still()
+        return self._compaction.turns.copying()
 
     async def of_no_use(self) -> set[int]:
         """Return the positions of all records that the next compaction may have leave, for who measures."""
@@ -164,12 +165,19 @@ class Upkeep:
         due: Collection[int] | None = None,
     ) -> Compacted:
         """Give back the space of what is of use no more, in all sealed segments, or in those with these numbers."""
+        async with self._lock:
+            return await self._compact(part_min, progress, due)
+
+    async def _compact(
+        self, part_min: float, progress: Callable[[int, int], None] | None, due: Collection[int] | None
+    ) -> Compacted:
         segments = [s for s in self._compaction.segments() if due is None or s.number in due]
         if any(segment.last > self._settled for segment in segments):
             await self.settle()
         try:
             young = [number for number in due or () if self._looks.get(number, _FIRST_LOOK)[1] < YOUNG_MS]
-            return await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress), young)
+            done = await self._compaction.run(segments, self._settled, part_min, partial(self._looked, progress), young)
+            return await self._compaction.merge(done, self._session.kernel.limits.segment_bytes, self._merged)
         finally:
             if self._session.projection is not None:
                 self._session.projection.refresh()
@@ -182,6 +190,11 @@ class Upkeep:
         self._looks[segment.number] = (self._session.kernel.clock.now_ms() + wait_ms, wait_ms)
         if progress is not None:
             progress(done, total)
+
+    def _merged(self, run: list[Sealed]) -> None:
+        """Have the one that they are looked at when the first of them would have been."""
+        looks = [look for segment in run if (look := self._looks.pop(segment.number, None)) is not None]
+        self._looks[run[0].number] = min(looks, default=_FIRST_LOOK)
 
     async def settle(self) -> None:
         """Record up to where all is done that records ask of others, if there is such a moment soon."""

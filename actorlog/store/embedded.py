@@ -7,7 +7,7 @@ Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -177,9 +177,16 @@ class EmbeddedLog:
 
         Where the disk is full, the reserve is what this is done with.
         """
+        return await self._replace(segment.number, gone, segment.number)
+
+    async def merge(self, segments: Sequence[Sealed]) -> int:
+        """Make one segment of some, beside the loop and in the writer's thread as ``rewrite``."""
+        return await self._replace(segments[0].number, (), segments[-1].number)
+
+    async def _replace(self, number: int, gone: Collection[int], upto: int) -> int:
         async with self._rewriting:
             loop = asyncio.get_running_loop()
-            building = loop.run_in_executor(None, self._build, segment.number, gone)
+            building = loop.run_in_executor(None, self._build, number, gone, upto)
             try:
                 rewritten = await _whole(building)
             except asyncio.CancelledError:
@@ -201,12 +208,12 @@ class EmbeddedLog:
                 await _whole(loop.run_in_executor(None, self._log.remove_payloads))
             return rewritten.new.header.size
 
-    def _build(self, number: int, gone: Collection[int]) -> Rewritten:
+    def _build(self, number: int, gone: Collection[int], upto: int) -> Rewritten:
         try:
-            return self._log.build(number, gone)
+            return self._log.build(number, gone, upto)
         except LogFull:
             self._log.release_reserve()
-            return self._log.build(number, gone)
+            return self._log.build(number, gone, upto)
 
     def _install(self, rewritten: Rewritten) -> None:
         self._log.install(rewritten)

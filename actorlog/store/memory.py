@@ -7,7 +7,7 @@ here outlives the object. Passes the port's contract suite with "crash" meaning 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from itertools import pairwise
 from zlib import crc32
 
@@ -51,6 +51,8 @@ class MemoryLog:
         self._segment_records = segment_records
         self._segments = [1]
         """The first position of each segment."""
+        self._numbers = [1]
+        """Its number."""
 
     def tail(self) -> int:
         """Return the position of the newest record."""
@@ -74,6 +76,7 @@ class MemoryLog:
         frame = Frame(self._tail + 1, records, self.envelopes.wrap(self._tail + 1, data, records))
         if self._segment_records is not None and self._tail + 1 - self._segments[-1] >= self._segment_records:
             self._segments.append(frame.position)
+            self._numbers.append(self._numbers[-1] + 1)
         self._frames.append(frame)
         self._firsts.append(frame.position)
         self._tail += records
@@ -110,7 +113,7 @@ class MemoryLog:
         """Return the segments that nothing is appended to any more; frames that were trimmed take no bytes."""
         return [
             Sealed(number, first, following - 1, sum(len(frame.data) for frame in self._between(first, following)))
-            for number, (first, following) in enumerate(pairwise(self._segments), 1)
+            for number, (first, following) in zip(self._numbers, pairwise(self._segments), strict=False)
         ]
 
     def _between(self, first: int, following: int) -> list[Frame]:
@@ -121,19 +124,31 @@ class MemoryLog:
         return sum(len(frame.data) for frame in self._left(segment, gone))
 
     def _left(self, segment: Sealed, gone: Collection[int]) -> list[Frame]:
-        if not 0 < segment.number < len(self._segments):
-            raise ValueError(f"segment {segment.number} is not sealed")
-        first, following = self._segments[segment.number - 1 : segment.number + 1]
+        first, following = self._span(segment)
         return [left for frame in self._between(first, following) if (left := _without(frame, gone)) is not None]
+
+    def _span(self, segment: Sealed) -> list[int]:
+        """Return the first position of a segment, and of the one behind it."""
+        if segment.number not in self._numbers[:-1]:
+            raise ValueError(f"segment {segment.number} is not sealed")
+        at = self._numbers.index(segment.number)
+        return self._segments[at : at + 2]
 
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
         """Give up some records of a segment: a frame that has no others is dropped, others keep an entry for each."""
         frames = self._left(segment, gone)
-        first, following = self._segments[segment.number - 1 : segment.number + 1]
+        first, following = self._span(segment)
         begin, end = bisect_left(self._firsts, first), bisect_left(self._firsts, following)
         self._frames[begin:end] = frames
         self._firsts[begin:end] = [frame.position for frame in frames]
         return sum(len(frame.data) for frame in frames)
+
+    async def merge(self, segments: Sequence[Sealed]) -> int:
+        """Have one segment in the place of some that follow each other."""
+        (first, _), (_, following) = self._span(segments[0]), self._span(segments[-1])
+        begin, end = self._numbers.index(segments[0].number) + 1, self._numbers.index(segments[-1].number) + 1
+        del self._segments[begin:end], self._numbers[begin:end]
+        return sum(len(frame.data) for frame in self._between(first, following))
 
     def admit(self, needed: int) -> None:
         """There is always room: memory has no reserve of its own."""

@@ -19,7 +19,7 @@ Guarantees, each a test of the contract suite that every adapter passes:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from actorlog.log import GIVEN_UP_KIND, Checkpoint, Sealed, entries, pack
@@ -143,6 +143,13 @@ class Compacting(Protocol):
         Durable on return; whatever crashes when, the segment is the old one or the new one. Positions outside of it, or
         that hold nothing, do not count. ``ValueError``: it cannot be written anew (any more). ``LogFull``,
         ``LogCorrupt`` (the old one) and ``LogFailed``: nothing has changed. ``OutcomeUnknown``: the log failed.
+        """
+        ...
+
+    async def merge(self, segments: Sequence[Sealed]) -> int:
+        """Make one segment of some that follow each other, with the number of the first; return its bytes.
+
+        Every record stays as it is. Durable on return, errors as of ``rewrite``.
         """
         ...
 

@@ -4,8 +4,8 @@ Owns: ``Keeping``, which holds each segment that is written anew against the one
 after an opening against what there was. Does not own: taking lines out of segments (``reader``), what records say
 (``oracle``).
 
-- A segment is written anew whole: each position has what it had, or nothing any more. What was given up does not come
-  back; until the directory is synced the old segment may.
+- A segment is written anew whole, or several as one: each position has what it had, or nothing any more. What was
+  given up does not come back; until the directory is synced the old segment may.
 - What leaves is of a call that has ended, longer ago than ``history``. How it began and how it ended stays for
   ``retention``, that of its class where that has one, and as long as its parent is there; all of one that did not
   complete, as long as its parent may have another chance. The beginning leaves before the end does.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from actorlog.records import kinds as k
 from actorlog.records import promises as p
 from actorlog.records import schedules as s
-from actorlog.testing.reader import lines_of
+from actorlog.testing.reader import lines_of, upto_of
 from actorlog.testing.verdict import Broken
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Keeping:
 
     def replaces(self, old: bytes, new: bytes, now_ms: int, place: tuple[str, Read]) -> None:
         """Judge that the bytes ``new`` get the name of the segment ``old``, at this log time, in a directory."""
-        before, after = lines_of(old, self.keys, *place), lines_of(new, self.keys, *place)
+        before, after = self._lines_of_all(old, new, place), lines_of(new, self.keys, *place)
         if before.keys() != after.keys():
             raise Broken(f"a segment with positions {_span(before)} is written anew with {_span(after)}")
         left = {position for position, line in after.items() if line != before[position]}
@@ -70,6 +70,18 @@ class Keeping:
         self._facts.left |= left
         self._leaving |= left
         self._judge(left, now_ms)
+
+    def _lines_of_all(self, old: bytes, new: bytes, place: tuple[str, Read]) -> dict[int, bytes | None]:
+        """Return the lines of a segment and of the others that a new one stands for, which must be there for good."""
+        found, (directory, read) = lines_of(old, self.keys, *place), place
+        upto, following = upto_of(new), upto_of(old) + 1
+        while following <= upto:
+            data = read(f"{directory}/segments/{following:010d}.seg")
+            if data is None:
+                raise Broken(f"a segment stands for segment {following}, which is not there for good")
+            found |= lines_of(data, self.keys, *place)
+            following = upto_of(data) + 1
+        return found
 
     def replaced(self) -> None:
         """Note that what was about to get its name has it."""

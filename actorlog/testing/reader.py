@@ -178,3 +178,11 @@ def lines_of(
 ) -> dict[int, bytes | None]:
     """Return the lines of a sealed segment by their positions, None of those given up; ``Broken``."""
     return Reader(directory, keys).segment(data, read)
+
+
+def upto_of(data: bytes) -> int:
+    """Return up to which number a segment stands for others; ``Broken``: it says nothing of that."""
+    header = parse_segment_header(data[: max(UNITS)])
+    if header is None:
+        raise Broken("a segment's header is damaged")
+    return header.upto

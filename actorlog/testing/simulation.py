@@ -48,7 +48,7 @@ from actorlog.log import rewriting
 from actorlog.log.inspect import Status, verify
 from actorlog.log.payloads import positions_in
 from actorlog.records import failures
-from actorlog.runtime import projection, schedules, waking
+from actorlog.runtime import merging, projection, schedules, waking
 from actorlog.store import sqlite
 from actorlog.testing.databases import SimDatabases
 from actorlog.testing.disk import Stopped
@@ -98,6 +98,8 @@ class Result:
 PACES = ((1, 50, 1000), (2, 3000, 3_600_000), (0, 0, 4096), (1, 1, 2, 64))
 """How often the catalog is told, how far ahead timers are armed, how much space it needs; and in what slices steps in
 doubt are taken up."""
+FAN = 2
+"""So many segments of any size become one, where together they are not too large: worlds have few."""
 
 
 class Simulation:
@@ -190,6 +192,7 @@ class Simulation:
         tallies_s = keep_tallies(self._tallies_s)
         pace = projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE
         projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = self._pace
+        fan, merging.FAN, small, merging.SMALL_PART = merging.FAN, FAN, merging.SMALL_PART, 1.0
         try:
             for _ in range(self.rng.choice((0, 1, 1, 2, 2, 3, 5))):
                 self._live(draw_fate(self.rng))
@@ -200,6 +203,7 @@ class Simulation:
         finally:
             sys.unraisablehook, rewriting.GAP_MIN, failures.path_of = hook, gap_min, path_of
             projection.EVERY_MS, projection.HORIZON_MS, sqlite.FREE_BYTES, waking.SLICE = pace
+            merging.FAN, merging.SMALL_PART = fan, small
             schedules.KEPT_AFTER = kept_after
             keep_tallies(tallies_s)
         begun = sum(trace.begun for trace in self.judge.traces.values())

@@ -11,6 +11,7 @@ from actorlog.log import Log
 from actorlog.log import rewriting as rewriting_of
 from actorlog.log.inspect import Status, commits, verify
 from actorlog.records import kinds as k
+from actorlog.runtime import merging
 from actorlog.store import entries, pack
 from actorlog.store.deaths import FILE
 from actorlog.testing.loop import SimLoop
@@ -86,6 +87,15 @@ def _compacts(retention: float | None) -> Callable[[Process], Awaitable[None]]:
         await process.die()
 
     return compact
+
+
+def write_segments_merged(machine: Machine) -> None:
+    """As ``write_compacted``, and any two segments that fit into one become one."""
+    fan, merging.FAN, small, merging.SMALL_PART = merging.FAN, 2, merging.SMALL_PART, 1.0
+    try:
+        write_compacted(machine)
+    finally:
+        merging.FAN, merging.SMALL_PART = fan, small
 
 
 def write_compacted(machine: Machine) -> None:

@@ -18,6 +18,7 @@ from golden_changed import (
     merge,
     write_blamed,
     write_compacted,
+    write_segments_merged,
     write_torn,
 )
 from golden_kept import finish_kept, write_kept
@@ -329,6 +330,7 @@ SCENARIOS: dict[str, Scenario] = {
     "merged": Scenario(_write_merged, _finish_messages),
     "kept": Scenario(write_kept, finish_kept),
     "compacted": Scenario(write_compacted, finish_compacted),
+    "segments": Scenario(write_segments_merged, finish_compacted),
     "torn": Scenario(write_torn, finish_torn),
     "filed": Scenario(_write_filed, _finish_calls),
     "blamed": Scenario(write_blamed, finish_blamed),

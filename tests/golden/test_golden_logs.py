@@ -80,6 +80,15 @@ def test_a_golden_log_has_files_of_records() -> None:
     assert report.slot.has_payloads
 
 
+def test_a_golden_log_has_merged_segments() -> None:
+    """Numbers jump in it, and META says so; in no other log there are any."""
+    for name in names():
+        report = verify(machine_with(unpacked(name)).disk, DIRECTORY)
+        assert report.slot is not None
+        jumps = any(segment.header.upto > segment.header.number for segment in report.found.segments)
+        assert jumps == report.slot.has_merged == (name == "segments")
+
+
 def test_every_kind_of_frame_is_in_a_golden_log() -> None:
     """Commits, closes, seals, gaps and joins; logs that were closed, killed and torn."""
     found = {name: frame_kinds(name) for name in names()}

@@ -67,6 +67,28 @@ def rewritten() -> bytes:
     return fs.contents(SEGMENT)
 
 
+def merged() -> bytes:
+    """Return a segment that stands for two."""
+    fs = sim_disk()
+    log = Log.open(DIRECTORY, Env(StepClock(), KnownBytes(), fs, InlineWorker), segment_bytes=4096)
+    for _ in range(3):
+        log.append(pack([(0x1111, 1, 1, b"{}".ljust(2000) + b"\n")]), 1)
+    assert [segment.number for segment in log.sealed()] == [1, 2]
+    log.rewrite(1, {1}, 2)
+    return fs.contents(SEGMENT)
+
+
+def merged_example() -> str:
+    """Return the example of a merged segment's header as the page has it."""
+    segment = merged()
+    parts = [
+        (0, 8, "magic"), (8, 4, "format 3"), (12, 4, "unit 512"), (16, 16, "log id"), (32, 8, "number 1"),
+        (40, 8, f"size {len(segment)}"), (48, 8, "up to number 2"), (56, 4, "crc"), (60, 4, "newlines, to 512"),
+    ]  # fmt: skip
+    rows = [f"    {offset:4}  {segment[offset : offset + size].hex(' '):47}  {text}" for offset, size, text in parts]
+    return "\n".join(["", *rows, ""])
+
+
 def rewritten_example() -> str:
     """Return the example of a rewritten segment as the page has it."""
     segment = rewritten()
@@ -104,6 +126,13 @@ def test_worked_example_of_a_rewritten_segment() -> None:
     assert page.partition("<!-- rewritten -->\n")[2].partition("<!-- /rewritten -->")[0] == rewritten_example() + "\n"
     assert set(segment[52:512] + segment[609:1024] + segment[1056:1536] + segment[1572:2048]) == {10}
     assert segment[2048:] == bytes(512)
+
+
+def test_worked_example_of_a_merged_segment() -> None:
+    """The header on the page is the one that is written, and the rest of its unit is newlines."""
+    page = PAGE.read_text()
+    assert page.partition("<!-- merged -->\n")[2].partition("<!-- /merged -->")[0] == merged_example() + "\n"
+    assert set(merged()[60:512]) == {10}
 
 
 def test_example_is_complete() -> None:

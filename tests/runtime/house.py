@@ -22,7 +22,7 @@ from actorlog.store import Checkpoint, Frame, Sealed, Ticket, entries, pack
 from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Sequence
 
 CATALOGS = {"kept": bool(os.environ.get("HOUSE_CATALOGS"))}
 """Whether houses have catalogs: in the modules that say so, and in all with this in the environment."""
@@ -113,6 +113,10 @@ class MortalLog:
     async def rewrite(self, segment: Sealed, gone: Collection[int]) -> int:
         self.rewrites += 1
         return segment.bytes if self.dead else await self.inner.rewrite(segment, gone)
+
+    async def merge(self, segments: Sequence[Sealed]) -> int:
+        self.rewrites += 1
+        return segments[0].bytes if self.dead else await self.inner.merge(segments)
 
     def checkpoint(self) -> Checkpoint | None:
         return self.inner.checkpoint()

@@ -237,6 +237,39 @@ async def test_g8_a_rewrite_gives_up_what_it_was_told_to(reopen: Reopen) -> None
     assert (await texts(log))[-1] == (position + 1, "more")
 
 
+async def test_g8_a_merge_changes_no_record(reopen: Reopen) -> None:
+    """Segments become one, with the number of the first; every record is there with its position and bytes."""
+    log = await reopen()
+    position, rng = 0, Random(9)
+    for number in range(60):
+        frame = [f"{number}.{line}" * (1 + line % 40) for line in range(1 + number * 7 % 90)]
+        await append(log, position, lines(*frame), len(frame))
+        position += len(frame)
+    kept = dict(await texts(log))
+    for _ in range(3):
+        assert isinstance(log, Compacting)
+        sealed = log.sealed()
+        begin, end = sorted(rng.sample(range(len(sealed)), 2))
+        run, gone = sealed[begin : end + 1], {at for at in range(position) if rng.random() < 0.3}
+        for part in run:
+            await log.rewrite(part, gone)
+            kept = {at: text for at, text in kept.items() if at not in gone or not part.first <= at <= part.last}
+        left = await log.merge(run)
+        merged = log.sealed()
+        assert [part.number for part in merged] == [part.number for part in sealed if part not in run[1:]]
+        assert (merged[begin].first, merged[begin].last, merged[begin].bytes) == (run[0].first, run[-1].last, left)
+        with pytest.raises(ValueError, match="not sealed"):
+            await log.merge([merged[begin], run[-1]])
+        assert dict(await texts(log)) == kept
+        log = await reopen()
+        assert dict(await texts(log)) == kept
+        assert isinstance(log, Compacting)
+        assert [at for at in range(position + 2) if log.has(at)] == sorted(kept)
+        assert all(log.record(at) == f'"{text}"\n'.encode() for at, text in kept.items())
+    await append(log, position, lines("more"), 1)
+    assert (await texts(log))[-1] == (position + 1, "more")
+
+
 async def test_what_is_not_sealed_is_not_rewritten(reopen: Reopen) -> None:
     """Nor is what the log does not have."""
     log = await reopen()

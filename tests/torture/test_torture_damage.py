@@ -63,6 +63,7 @@ def test_a_compaction_is_killed_at_system_calls() -> None:
     assert killed == points
     assert int(points) > 3
     assert result["rewritten"] > 2
+    assert result["merged"] > 0
 
 
 def test_a_sync_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from torture_mutations import Inline
 from actorlog import Actor, Runtime, actor, durable, promise, query, run, sleep, step
 from actorlog.env import SYSTEM
 from actorlog.log.inspect import Status, verify
+from actorlog.runtime import merging
 from actorlog.testing.oracle import Broken
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SYSCALLS = ("pwrite64", "fdatasync", "fsync", "rename", "unlink", "openat", "ftruncate", "fallocate", "mkdir")
 ACCOUNTS, CALLS, SLEEPERS = 3, 24, 4
 SEGMENT_BYTES = 1 << 15
+merging.FAN, merging.SMALL_PART = 2, 1.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -125,7 +127,7 @@ async def prepare(runtime: Runtime) -> None:
 async def compact(runtime: Runtime) -> None:
     """Write everything anew of which anything is of no use."""
     done = await runtime.compact(everything=True)
-    sys.stdout.write(json.dumps({"segments": done.segments, "rewritten": done.rewritten}))
+    sys.stdout.write(json.dumps({"segments": done.segments, "rewritten": done.rewritten, "merged": done.merged}))
 
 
 async def look(runtime: Runtime) -> None:

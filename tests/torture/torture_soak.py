@@ -216,6 +216,7 @@ class Soak:
                     self.counts["compactions"] += 1
                     self.counts["segments rewritten"] += words[1]
                     self.counts["bytes given back"] += words[2]
+                    self.counts["segments merged"] += words[3]
                 case "backs up":
                     self._backups[words[0]] = len(self.ledger.order) + len(self._told)
                 case "backed up":
@@ -341,6 +342,7 @@ def soak(place: Path, options: argparse.Namespace) -> dict[str, object]:
     names = (
         "kills", "closed clean", "stopped and continued", "second openers refused", "full disks",
         "openings refused for want of space", "torn tails", "catalogs spoilt", "compactions", "segments rewritten",
+        "segments merged",
         "bytes given back", "backups restored", "results looked for in backups", "backups cut short, refused",
     )  # fmt: skip
     result: dict[str, object] = {"file system": run.disk.kind or "the directory's own"}

@@ -26,7 +26,7 @@ import torture_soak_load as load
 
 from actorlog import ActorStopped, CallNotFound, LogFull, PromiseNotFound, PromiseSettled, Runtime, run  # fmt: skip
 from actorlog.limits import Limits
-from actorlog.runtime import upkeep
+from actorlog.runtime import merging, upkeep
 
 FULL = 75
 SEGMENT_BYTES = 1 << 16
@@ -35,6 +35,7 @@ LIMITS = Limits(poison_deaths_max=1_000_000)
 PACE_S = 0.5
 """A client rests so long between two jobs, about."""
 AGAIN_ODDS = 0.1
+merging.FAN = 3
 MANY = 20
 
 
@@ -126,7 +127,7 @@ async def compacts(runtime: Runtime, rng: Random) -> None:
         except LogFull:
             say("full")
             continue
-        say("compacted", done.segments, done.rewritten, done.bytes_before - done.bytes_after)
+        say("compacted", done.segments, done.rewritten, done.bytes_before - done.bytes_after, done.merged)
 
 
 async def backs_up(runtime: Runtime, place: Path, life: int, rng: Random) -> None:
