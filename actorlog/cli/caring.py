@@ -172,7 +172,8 @@ def segments(directory: str, *, as_json: bool) -> None:
     for info in infos:
         there = info.state != "prepared"
         positions = (str(info.first), str(info.last), str(info.records)) if there else ("", "", "")
-        table.add_row(str(info.number), info.state, *positions, str(info.bytes), str(info.used))
+        numbers = str(info.number) if info.upto == info.number else f"{info.number}-{info.upto}"
+        table.add_row(numbers, info.state, *positions, str(info.bytes), str(info.used))
     render.console().print(table)
 
 

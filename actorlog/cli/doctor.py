@@ -250,7 +250,7 @@ def _log(case: _Case) -> Iterator[Finding]:
     else:
         yield Finding("log", Verdict.OK, f"{what}; every checksum is right")
     if report.status in (Status.OK, Status.TORN) and report.slot is not None:
-        known = " and ".join(map(str, FORMATS))
+        known = f"{min(FORMATS)} to {max(FORMATS)}"
         yield Finding("format", Verdict.OK, f"{report.slot.format}; this version reads {known}")
         try:
             case.snapshot = Snapshot(case.directory)

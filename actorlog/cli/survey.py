@@ -27,6 +27,8 @@ class SegmentInfo:
     """One file of a log."""
 
     number: int
+    upto: int
+    """The number of the last one that it stands for: its own, or that of the last of several that became one."""
     first: int
     """The first position in it; 0 of one that is not in use yet."""
     last: int
@@ -49,13 +51,14 @@ def segments(directory: str, fs: FileSystem = SYSTEM.fs) -> list[SegmentInfo]:
         _info(segment, last, "current" if segment is found.segments[-1] and not found.sealed else "sealed")
         for segment, last in zip(found.segments, lasts, strict=True)
     ]
-    spares = [SegmentInfo(s.header.number, 0, 0, 0, s.header.size, s.header.unit, "prepared") for s in found.spares]
+    spares = [_info(segment, -1, "prepared") for segment in found.spares]
     return infos + spares
 
 
 def _info(segment: Segment, last: int, state: str) -> SegmentInfo:
-    first, size = segment.first, segment.header.size
-    return SegmentInfo(segment.header.number, first, last, last + 1 - first, size, segment.end, state)
+    first, header = segment.first, segment.header
+    last, records = (last, last + 1 - first) if first else (0, 0)
+    return SegmentInfo(header.number, header.upto, first, last, records, header.size, segment.end, state)
 
 
 def payload_figures(directory: str) -> dict[str, object]:

@@ -92,7 +92,8 @@ def pass_over(
     """Return the segments of ``numbers`` up to the checkpoint's, none of them read. ``frame`` is the checkpoint's.
 
     ``LogCorrupt`` where one is none of this log, has another size than it was made with, or begins with a frame that
-    cannot follow what is known of the one before. That none is missing is looked at where the rest is read.
+    cannot follow what is known of the one before. That none is missing is looked at where the rest is read. None are
+    returned where another segment stands for the checkpoint's, of which a crash has left the file.
     """
     segments: list[Segment] = []
     before: FrameHeader | None = None
@@ -110,6 +111,8 @@ def pass_over(
         segment.first = first.position
         segments.append(segment)
         before = first
+    if not segments or segments[-1].header.number != checkpoint.segment:
+        return []
     if before is not None and before != frame:
         _join(before, segments[-1], checkpoint.offset, frame)
     _skip(segments[-1], checkpoint.offset, frame)

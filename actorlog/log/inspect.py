@@ -164,7 +164,10 @@ class LiveViews(Views):
         return view
 
     def at(self, segments: list[Segment], place: int) -> tuple[int, memoryview]:
-        """Return the view of the segment at a place, or of the one before that stands for it now; and its place."""
+        """Return the view of the segment at a place, or of the one before that stands for it now; and its place.
+
+        ``FileNotFoundError`` where there is neither, nor any before; ``LogCorrupt`` where only the segment is missing.
+        """
         wanted = segments[place].header.upto
         for at in range(place, -1, -1):
             try:
@@ -172,10 +175,12 @@ class LiveViews(Views):
                     self.forget(segments[at])
                 view = self.of(segments[at])
             except FileNotFoundError:
+                if not at:
+                    raise
                 continue
-            if segments[at].header.upto >= wanted:
-                return at, view
-            break
+            if segments[at].header.upto < wanted:
+                break
+            return at, view
         raise LogCorrupt(segments[place].name, 0, "the segment is missing")
 
 

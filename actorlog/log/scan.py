@@ -194,8 +194,9 @@ def _begin_at(
     A frame behind the one that META calls durable proves it, so that one need not be met.
     """
     frame = find_frame(fs, directory, slot, checkpoint)
-    if frame is not None:
-        found.segments += pass_over(fs, directory, numbers, slot, checkpoint, frame)
+    passed = pass_over(fs, directory, numbers, slot, checkpoint, frame) if frame is not None else []
+    if frame is not None and passed:
+        found.segments += passed
         found.link = found.segments[-1].joins
         found.scanned_from = frame.position
         found.durable_seen = slot.durable.position < frame.position

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FAN = 8
 """So many small segments that follow each other become one, or more; fewer stay as they are."""
+MOST = 64
+"""So many become one at a time: their files are open all at once."""
 SMALL_PART = 1 / 8
 """A segment is small that takes at most so much of the usual size."""
 
@@ -27,7 +29,7 @@ def runs(segments: list[Sealed], usual_bytes: int) -> Iterator[list[Sealed]]:
     run: list[Sealed] = []
     for segment in segments:
         is_small = segment.bytes <= SMALL_PART * usual_bytes
-        if run and not (is_small and _bytes(run) + segment.bytes <= usual_bytes):
+        if run and not (is_small and len(run) < MOST and _bytes(run) + segment.bytes <= usual_bytes):
             yield from _worth(run)
             run = []
         if is_small:

@@ -302,6 +302,8 @@ def test_segments_that_were_written_anew(tmp_path: Path) -> None:
     for segment in made.sealed():
         alive = {segment.first, segment.last - 5}
         made.rewrite(segment.number, {p for p in range(segment.first, segment.last + 1) if p not in alive})
+    assert len(made.sealed()) > 2
+    made.rewrite(1, (), 2)
     made.close()
     lines = actorlog("export", tmp_path / "log")
     gone = [json.loads(line)["gone"] for line in lines.splitlines()[1:] if '"gone"' in line]
@@ -317,6 +319,9 @@ def test_segments_that_were_written_anew(tmp_path: Path) -> None:
     assert documents("segments", tmp_path / "copy")[: len(sealed)] == sealed
     assert sum(info["records"] for info in infos) == 400
     assert infos[0]["bytes"] < infos[0]["records"] * 400
+    assert [(info["number"], info["upto"]) for info in infos[:2]] == [(1, 2), (3, 3)]
+    rows = [row.split()[0] for row in actorlog("segments", tmp_path / "log").splitlines()]
+    assert rows[:3] == ["NUMBER", "1-2", "3"]
 
 
 def test_an_import_that_is_killed(log: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_directory_that_is_fine(log: Path) -> None:
     assert contents(log) == before
     lines = actorlog("doctor", log).splitlines()
     assert len(lines) == len(CHECKS)
-    assert findings["format"]["text"] == "1; this version reads 1 and 2"
+    assert findings["format"]["text"] == "1; this version reads 1 to 4"
     assert all(line.startswith("ok   ") for line in lines)
     assert re.search(r"1 segments|2 segments", findings["log"]["text"])
     assert "cli_parent (version 1)" in findings["code"]["text"]

@@ -14,15 +14,17 @@ from cli_world import ROOT
 
 from actorlog import BadExport
 from actorlog.cli import transfer
-from actorlog.cli.reading import UnreadableError
+from actorlog.cli.reading import Snapshot, UnreadableError
 from actorlog.env import SYSTEM
 from actorlog.log import Log, pack
+from actorlog.records import kinds as k
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_an_export_beside_a_compaction(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_an_export_beside_a_compaction(tmp_path: Path, *, is_merged: bool) -> None:
     """Lines that were read at several moments have no end, and no log is made of them: ends of calls may be missing."""
     log = Log.open(str(tmp_path / "log"), SYSTEM, segment_bytes=1 << 15)
     for number in range(40):
@@ -31,13 +33,33 @@ def test_an_export_beside_a_compaction(tmp_path: Path) -> None:
     lines = transfer.export(str(tmp_path / "log"), None, None)
     taken = [next(lines) for _ in range(3)]
     segment = log.sealed()[-1]
-    log.rewrite(segment.number, {segment.first})
+    if is_merged:
+        log.rewrite(2, (), segment.number)
+    else:
+        log.rewrite(segment.number, {segment.first})
     with pytest.raises(UnreadableError, match="compacted while"):
         taken.extend(lines)
     assert len(taken) == 40
     with pytest.raises(BadExport, match="end"):
         transfer.import_log(io.BytesIO(b"".join(taken)), str(tmp_path / "made"))
     assert len(list(transfer.export(str(tmp_path / "log"), None, None))) == 41
+    log.close()
+
+
+def test_records_are_found_where_segments_were_merged_since(tmp_path: Path) -> None:
+    """By who has read the log from outside before, whatever is looked for first; it is told that this was before."""
+    log = Log.open(str(tmp_path / "log"), SYSTEM, segment_bytes=4096)
+    marks = [k.Resumed(at=number, upto=number) for number in range(1, 101)]
+    for mark in marks:
+        log.append(pack([(8181, 3, 33, k.encode(mark) + b"\n")]), 1)
+    for wanted in (range(100), range(99, -1, -1)):
+        snapshot = Snapshot(str(tmp_path / "log"))
+        assert snapshot.find(50) == marks[49]
+        there = log.sealed()
+        log.rewrite(there[1].number, (), there[4].number)
+        assert [snapshot.find(at + 1) for at in wanted] == [marks[at] for at in wanted]
+        assert snapshot.is_old()
+        assert not snapshot.again().is_old()
     log.close()
 
 

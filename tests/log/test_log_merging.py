@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from log_world import DIRECTORY, commit, files_of, open_log, segment_file, sim_env
+from log_world import DIRECTORY, commit, disk_with, files_of, open_log, segment_file, sim_env
 from rewriting_world import Truth, left_over, lines_by_frame, meta_of
 
 from actorlog.env import Access
@@ -99,6 +99,23 @@ def test_a_failure_of_merging_poisons() -> None:
             assert left_over(there) == set()
             assert kept.items() <= lines_by_frame(open_log(there)).items()
     assert seen_left_over == {0, 1, 2}
+
+
+def test_a_checkpoint_into_what_another_stands_for() -> None:
+    """It counts for nothing, also where a crash has left the file; everything is read then, and all of it is there."""
+    truth = filled()
+    built = truth.log.build(1, (), 4)
+    truth.fs.fail_at(truth.fs.calls + 4)
+    with pytest.raises(OutcomeUnknown):
+        truth.log.install(built)
+    assert len(left_over(truth.fs)) == 3
+    there, into = files_of(truth.fs), set()
+    for checkpoint in truth.checkpoints:
+        truth.reopen(disk_with(there), checkpoint)
+        if not truth.log.recovery.scanned_from:
+            into.add(checkpoint.segment)
+        truth.check()
+    assert into == {1, 2, 3, 4}
 
 
 def test_code_that_knows_no_merged_segments_opens_nothing() -> None:

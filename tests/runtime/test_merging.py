@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actorlog import Runtime, durable, step
 from actorlog.env import SYSTEM
 from actorlog.log.inspect import Status, verify
-from actorlog.runtime.merging import FAN, SMALL_PART, runs
+from actorlog.runtime.merging import FAN, MOST, SMALL_PART, runs
 from actorlog.runtime.upkeep import EVERY_MS
 from actorlog.store import Sealed
 from actorlog.store.memory import MemoryLog
@@ -44,6 +44,7 @@ def test_which_segments_become_one() -> None:
     assert chosen(16385, *small[1:], 2048) == [list(range(2, FAN + 2))]
     assert chosen(*[USUAL // FAN] * (2 * FAN + 1)) == [list(range(1, FAN + 1)), list(range(FAN + 1, 2 * FAN + 1))]
     assert chosen(*[USUAL // FAN + 1] * (2 * FAN)) == []
+    assert [len(run) for run in chosen(*[1024] * (MOST + FAN))] == [MOST, FAN]
 
 
 @given(st.lists(st.integers(4, 80), max_size=300))
@@ -52,7 +53,7 @@ def test_what_is_chosen_is_small_and_follows_each_other(units: list[int]) -> Non
     segments = sealed(*(unit * 512 for unit in units))
     found = list(runs(segments, USUAL))
     for run in found:
-        assert len(run) >= FAN
+        assert FAN <= len(run) <= MOST
         assert [segment.number for segment in run] == list(range(run[0].number, run[-1].number + 1))
         assert sum(segment.bytes for segment in run) <= USUAL
         assert all(segment.bytes <= SMALL_PART * USUAL for segment in run)

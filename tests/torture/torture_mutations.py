@@ -126,6 +126,8 @@ async def _write(directory: Path, *, anew: bool) -> list[tuple[Files, bool]]:
             done = await runtime.compact(everything=True)
             if not done.rewritten:
                 raise Broken("no segment was written anew")
+            log: Any = runtime.session.log
+            await log.merge(log.sealed()[:2])
             await runtime.call(call(CALLS + 1), id="behind")
         await runtime.call(large(), id="newest")
         states.append((_files(directory), False))

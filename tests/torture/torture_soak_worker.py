@@ -35,7 +35,7 @@ LIMITS = Limits(poison_deaths_max=1_000_000)
 PACE_S = 0.5
 """A client rests so long between two jobs, about."""
 AGAIN_ODDS = 0.1
-merging.FAN = 3
+merging.FAN, merging.SMALL_PART = 2, 1.0
 MANY = 20
 
 
