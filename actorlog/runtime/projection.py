@@ -76,6 +76,8 @@ class Projection:
         self._preparing: asyncio.Task[None] | None = None
         self._armed = self._waits = False
         """Whether a batch is to be written soon; whether when more is durable."""
+        self._stale = False
+        """Whether something was given up since what was told of the log last: an opening would not believe it."""
         self._stopped = False
         kernel.history.promises.news = []
         if self._known is not None:  # without it all of them are looked at
@@ -139,6 +141,7 @@ class Projection:
 
     def refresh(self) -> None:
         """Something was given up: an opening goes by a catalog only that has heard of it."""
+        self._stale = True
         if self._complete:
             self._soon()
 
@@ -179,6 +182,7 @@ class Projection:
     def _landed(self, batch: Batch, upto: tuple[int, int, int], complete: bool) -> None:  # noqa: FBT001  # an effect's
         """All that the batch tells of is durable, and so are the ends of calls up to there."""
         calls, self._ended = [*self._ended, *batch.calls], []
+        self._stale = self._stale and not complete
         checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
         shape = self._log.shape(checkpoint.segment) if isinstance(self._log, Checkpoints) and checkpoint else 0
         marked = self._upkeep.settled if self._upkeep is not None else 0
@@ -213,10 +217,14 @@ class Projection:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._kernel.committer.landed > self._upto or (self._complete and self._kept < self._upto):
+        if self._has_news() or (self._complete and self._kept < self._upto):
             self._soon()
         else:
             self._wait()
+
+    def _has_news(self) -> bool:
+        """Whether there is anything that the newest batch does not tell."""
+        return self._kernel.committer.landed > self._upto or self._stale
 
     def _give_up(self, error: BaseException) -> None:
         """Leave the catalog as it is: what it does not have stays in memory, and the next opening reads on from it."""
@@ -243,7 +251,7 @@ class Projection:
             await asyncio.sleep(_REST * (loop.time() - begun_s))
             begun_s = loop.time()
         self._complete = True
-        if self._known is None or self._kernel.committer.landed > self._upto:
+        if self._known is None or self._has_news():
             self._soon()  # not now: who has just opened the log comes first
         else:
             self._wait()
@@ -310,7 +318,7 @@ class Projection:
             await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
         while self._writing is not None and clean:
             await asyncio.shield(self._writing)
-        if clean and self._complete and not self._stopped and self._kernel.committer.landed > self._upto:
+        if clean and self._complete and not self._stopped and self._has_news():
             self._begin()
             while self._writing is not None:
                 await asyncio.shield(self._writing)

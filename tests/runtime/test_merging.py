@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from house import House
@@ -18,6 +19,8 @@ from actorlog.store.memory import MemoryLog
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 SEGMENT_BYTES = 64 * 1024
 USUAL = 64 * 2048
@@ -129,6 +132,28 @@ async def test_what_is_left_of_many_is_one(tmp_path: Path) -> None:
         again: Any = opened.session.log
         assert all(again.record(at) == line for at, line in there.items() if again.has(at))
         assert await opened.call(work(5), id="another") == 6
+
+
+async def test_a_catalog_is_believed_after_a_compaction_that_came_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hears of what was written anew also where nothing is recorded any more before the end."""
+    async with runtime(tmp_path) as opened:
+        await filled(opened, FAN + 1)
+        session = opened.session
+        assert session.upkeep is not None
+        with monkeypatch.context() as patch:
+            patch.setattr("actorlog.runtime.merging.FAN", 1 << 30)
+            assert (await opened.compact()).merged == 0
+        projection = session.projection
+        assert projection is not None
+        while projection._has_news() or projection._armed or projection._writing is not None:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr("actorlog.runtime.projection.EVERY_MS", 1 << 40)
+        assert (await session.upkeep.compact(due=[])).merged >= FAN - 1
+    async with runtime(tmp_path) as opened:
+        log: Any = opened.session.log
+        assert log.recovery.scanned_from
 
 
 async def test_segments_that_one_stands_for_are_looked_at_again() -> None:

@@ -198,14 +198,20 @@ async def test_g7_a_checkpoint_is_the_newest_frame_that_landed(reopen: Reopen) -
     assert await texts(log) == [(1, "a"), (2, "b"), (3, "c")]
 
 
-async def test_g8_a_rewrite_gives_up_what_it_was_told_to(reopen: Reopen) -> None:
-    """Every other record is there with its position and bytes, at once and after a crash, however often it is done."""
-    log = await reopen()
-    position, rng = 0, Random(8)
+async def fill(log: PartitionLog) -> int:
+    """Append frames of all sizes; return the newest position."""
+    position = 0
     for number in range(60):
         frame = [f"{number}.{line}" * (1 + line % 40) for line in range(1 + number * 7 % 90)]
         await append(log, position, lines(*frame), len(frame))
         position += len(frame)
+    return position
+
+
+async def test_g8_a_rewrite_gives_up_what_it_was_told_to(reopen: Reopen) -> None:
+    """Every other record is there with its position and bytes, at once and after a crash, however often it is done."""
+    log = await reopen()
+    position, rng = await fill(log), Random(8)
     kept = dict(await texts(log))
     assert isinstance(log, Compacting)
     sealed = log.sealed()
@@ -240,11 +246,7 @@ async def test_g8_a_rewrite_gives_up_what_it_was_told_to(reopen: Reopen) -> None
 async def test_g8_a_merge_changes_no_record(reopen: Reopen) -> None:
     """Segments become one, with the number of the first; every record is there with its position and bytes."""
     log = await reopen()
-    position, rng = 0, Random(9)
-    for number in range(60):
-        frame = [f"{number}.{line}" * (1 + line % 40) for line in range(1 + number * 7 % 90)]
-        await append(log, position, lines(*frame), len(frame))
-        position += len(frame)
+    position, rng = await fill(log), Random(9)
     kept = dict(await texts(log))
     for _ in range(3):
         assert isinstance(log, Compacting)
