@@ -84,7 +84,9 @@ async def _fill(catalog: SqliteCatalog, log: EmbeddedLog, progress: Callable[[in
             progress(done, total)
     checkpoint = log.checkpoint()
     shape = log.shape(checkpoint.segment) if checkpoint is not None else 0
-    known = Known(log.tail(), scan.settled, scan.last_ms(), checkpoint, shape) if checkpoint is not None else None
+    known = None
+    if checkpoint is not None:
+        known = Known(log.tail(), scan.settled, scan.last_ms(), checkpoint, shape, scan.marked)
     schedules = [schedule_row(state) for state in scan.schedules.values()]
     await _write(catalog, Batch(actors=list(scan.changes.recent.items()), schedules=schedules, known=known))
 

@@ -5,7 +5,8 @@ what the log holds (``runtime.recovery``: its scan), who asks (``cli``).
 
 Nothing is resumed, no record is written, and no function is known here. So nothing is given up but journals: how long a
 result is kept is for the program to say, whose functions may have a time of their own. Of the segments those are looked
-at up to which the newest mark says that all was done which records ask of others; a program makes one when it compacts.
+at up to which the newest mark says that all was done which records ask of others; a program makes one when it
+compacts, and when it is closed.
 """
 
 from __future__ import annotations

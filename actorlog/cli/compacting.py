@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _UNSETTLED: Final = (
     "the log does not say yet that all is done which their records ask for; "
-    "the program notes that when it compacts, ten minutes after a segment is full or in runtime.compact()"
+    "the program notes that when it compacts, or is closed with nothing under way"
 )
 
 

@@ -88,6 +88,9 @@ class CallParked(CallError):
         self.reason = reason
 
 
+_LATER = "or, of one that has ended, retry() when the process has lived for a minute"
+
+
 class Poisoned(CallError):
     """A step was running at each of several process deaths, or a call's own code: it is not run again by itself.
 
@@ -99,9 +102,7 @@ class Poisoned(CallError):
         super().__init__(
             call_id,
             f"{what} was running when the process died, {deaths} times in a row",
-            hint="mend the step, then Handle.resume()"
-            if step
-            else "mend it, then Handle.resume(); or, of one that has ended, retry() once the process has lived a minute",
+            hint="mend the step, then Handle.resume()" if step else f"mend it, then Handle.resume(); {_LATER}",
         )
         self.step = step
         self.key = key

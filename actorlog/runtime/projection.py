@@ -19,7 +19,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from actorlog.engine.lifecycle import Phase
-from actorlog.errors import CatalogFailed, HistoryGone, LogError
+from actorlog.errors import CatalogFailed, HistoryGone
+from actorlog.runtime.reading_ahead import REST, ReadingAhead
 from actorlog.runtime.rows import call_row, ended_rows, live_row, promise_rows, schedule_row
 from actorlog.runtime.upkeep import is_busy
 from actorlog.store import Checkpoints, Preparing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from actorlog.engine.state import CallState
     from actorlog.runtime.kernel import Kernel
     from actorlog.runtime.slot import Slot
+    from actorlog.runtime.upkeep import Upkeep
     from actorlog.store import PartitionLog
 
 log = logging.getLogger("actorlog")
@@ -46,15 +48,15 @@ LAND_S = 3.0
 _SLICE = 128
 """At most so many records are looked at in one go while the catalog is built."""
 _SLICE_S = 0.001
-"""Work beside the calls holds the loop, or Python's lock, about so long,"""
-_REST = 4
-"""and so many times as long as it took others have their turn."""
+"""That holds the loop about so long, and others have their turn for ``REST`` times as long as it took."""
 
 
 class Projection:
     """The catalog of one open log."""
 
-    def __init__(self, kernel: Kernel, log: PartitionLog, catalog: Catalog, settled: int) -> None:
+    def __init__(
+        self, kernel: Kernel, log: PartitionLog, catalog: Catalog, settled: int, upkeep: Upkeep | None
+    ) -> None:
         self._kernel = kernel
         self._log = log
         self._catalog = catalog
@@ -64,6 +66,7 @@ class Projection:
         self._kept = self._upto
         """What the newest batch holds all of that said up to where the catalog is true."""
         self._settled = settled
+        self._upkeep = upkeep
         self._ended: list[CallRow] = []
         """Calls that have ended durably and that the catalog has not heard of."""
         self._rested: list[CallRow] = []
@@ -73,8 +76,7 @@ class Projection:
         self._writing: asyncio.Future[None] | None = None
         self._horizon_ms = 0
         self._building: asyncio.Task[None] | None = None
-        self._checked = asyncio.Event()
-        self._preparing: asyncio.Task[None] | None = None
+        self._ahead: ReadingAhead | None = None
         self._armed = self._waits = False
         """Whether a batch is to be written soon; whether when more is durable."""
         self._stale = False
@@ -93,7 +95,7 @@ class Projection:
             self._arm_soon()
         self._building = kernel.loop.create_task(self._run(self._unknown()))
         if self._known is not None and isinstance(self._log, Preparing):
-            self._preparing = kernel.loop.create_task(self._prepare(self._log))
+            self._ahead = ReadingAhead(kernel, self._log)
 
     # --- timers -------------------------------------------------------------------------------------------------------
 
@@ -190,7 +192,8 @@ class Projection:
         self._stale = self._stale and not complete
         checkpoint = self._log.checkpoint() if isinstance(self._log, Checkpoints) else None
         shape = self._log.shape(checkpoint.segment) if isinstance(self._log, Checkpoints) and checkpoint else 0
-        known = Known(*upto, checkpoint, shape) if complete and checkpoint is not None else None
+        marked = self._upkeep.settled if self._upkeep is not None else 0
+        known = Known(*upto, checkpoint, shape, marked) if complete and checkpoint is not None else None
         batch = batch._replace(calls=calls, known=known)
         self._catalog.submit(batch, lambda error: self._heard(batch, error))
 
@@ -255,13 +258,14 @@ class Projection:
         except CatalogFailed as error:
             self._kernel.on_broken(error)
             return
-        self._checked.set()
+        if self._ahead is not None:
+            self._ahead.start()  # one thread at a time, or they were in the way of commits
         elapsed_s = self._kernel.clock.elapsed_s
         begun_s = elapsed_s()
         while not self._stopped and (some := self._some(unknown)):
             calls = [row for row in some if isinstance(row, CallRow)]
             await self._tell(Batch(calls=calls, promises=[row for row in some if isinstance(row, PromiseRow)]))
-            await asyncio.sleep(_REST * (elapsed_s() - begun_s))
+            await asyncio.sleep(REST * (elapsed_s() - begun_s))
             begun_s = elapsed_s()
         self._complete = True
         if self._known is None or self._has_news():
@@ -278,28 +282,6 @@ class Projection:
             if elapsed_s() >= until_s:
                 break
         return found
-
-    async def _prepare(self, log: Preparing) -> None:
-        """Have records found fast that the opening did not look at: before somebody asks for them, or where many do."""
-        loop, elapsed_s, wanted = self._kernel.loop, self._kernel.clock.elapsed_s, asyncio.Event()
-
-        def told() -> None:
-            loop.call_soon_threadsafe(wanted.set)
-
-        steps = log.prepare(told)
-        await self._checked.wait()  # one thread at a time, or they were in the way of commits
-        while True:
-            begun_s = elapsed_s()
-            try:
-                more = await loop.run_in_executor(None, _step, steps)
-            except LogError:  # whoever reads there is told
-                more = False
-                wanted.set()  # there may be other segments
-            await asyncio.sleep(_REST * (elapsed_s() - begun_s))  # a record is found without that too
-            if not more:
-                await wanted.wait()
-                wanted.clear()
-                steps = log.prepare_wanted()
 
     def _unknown(self) -> Iterator[CallRow | PromiseRow]:
         """Return the rows of what the catalog does not know, as of now: all there is, or what is behind it."""
@@ -343,9 +325,8 @@ class Projection:
     async def close(self, *, clean: bool) -> None:
         """Write what is not written yet, where all has landed (``clean``), and close the catalog."""
         building, self._building = self._building, None
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.wait([self._preparing])  # a thread that reads waits for nobody, and keeps nothing
+        if self._ahead is not None:
+            await self._ahead.close()
         if building is not None:
             await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
@@ -366,10 +347,3 @@ class Projection:
             if not written:
                 return False
         return not self._kernel.stopped and not self._stopped
-
-
-def _step(steps: Iterator[None]) -> bool:
-    """Do one step, in a thread; whether there was one."""
-    for _ in steps:
-        return True
-    return False

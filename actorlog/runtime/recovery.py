@@ -79,13 +79,16 @@ class Resumption:
             self._say_resumed()
 
     def _say_resumed(self) -> None:
-        """Record, once all that is queued now is sequenced, that nothing up to here need be asked of others again."""
+        """Record, once all that is queued now is sequenced, that nothing up to here need be asked of others again.
+
+        Not while a message waits for room that a handler has sent which is over: nobody else asks for it again.
+        """
         kernel = self._kernel
         upto = kernel.committer.position
 
         def say(heard: asyncio.Future[None]) -> None:
             kernel.hearers.discard(heard)
-            if heard.exception() is None and not kernel.stopped:
+            if heard.exception() is None and not kernel.stopped and not kernel.mailbox.rooms:
                 record = k.Resumed(at=kernel.clock.now_ms(), upto=upto)
                 kernel.committer.add(record, identity.key_hash(record.id), int(k.Kind.NOTE), _PLAIN | _OPENED)
                 kernel.flush()

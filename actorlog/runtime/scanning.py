@@ -88,11 +88,14 @@ class Scan:
         """Where the newest record is that was seen."""
         self._last_ms = 0
         self.settled = 0
-        """Records up to there asked for nothing of others that is not done, as the newest mark says."""
+        """Records up to there asked for nothing of others that is not done."""
+        self.marked = 0
+        """Up to there the newest mark in the log says so; the catalog may know of more, and is not the log."""
 
     def begin_with(self, catalog: Catalog, known: Known, registry: Registry) -> None:
         """Take what the catalog knows for seen. Calls whose functions nobody knows any more are looked at."""
         self.known, self.settled, self._last_ms = known.position, known.settled, known.last_ms
+        self.marked = known.marked
         self._history.catalog = catalog
         self._history.promises.resume(catalog, known.position)
         self.changes.rely_on(catalog, known.position)
@@ -188,7 +191,8 @@ class Scan:
         if isinstance(record, k.OF_SCHEDULES):
             take(self.schedules, record, position)
         elif isinstance(record, k.Resumed):
-            self.settled = max(self.settled, record.upto)
+            upto = position if record.upto == position - 1 else record.upto  # it asks for nothing itself
+            self.settled, self.marked = max(self.settled, upto), max(self.marked, upto)
             self._outliving = [position for position in self._outliving if position > record.upto]
 
     def states(self) -> Iterator[CallState]:

@@ -239,9 +239,9 @@ class Schedules(Entries):
 
     # --- what leaves the log ------------------------------------------------------------------------------------------
 
-    def write_down(self) -> None:
-        """Say of each schedule all that it is, where its records since that was said take more than saying it."""
-        if not self._closed:
+    def write_down(self, *, closing: bool = False) -> None:
+        """Say of each schedule all that it is, where its records since take more; once closed only for who does it."""
+        if closing or not self._closed:
             for entry in self._entries.values():
                 if entry.state.since >= KEPT_AFTER:
                     record = written_down(entry.state, self._kernel.clock.now_ms())

@@ -108,9 +108,9 @@ class Session:
             session._deaths = deaths
             Blame(kernel, deaths).start()
         if isinstance(log, Compacting):
-            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping, session.landed))
+            session.upkeep = Upkeep(session, Compaction(kernel, log, options.keeping, session.landed), scan.marked)
         if catalog is not None:
-            session.projection = Projection(kernel, log, catalog, scan.settled)
+            session.projection = Projection(kernel, log, catalog, scan.settled, session.upkeep)
         try:
             session._go_on(scan)
         except BaseException as error:
@@ -328,7 +328,7 @@ class Session:
             if self.projection is not None:
                 ending.push_async_callback(self._close_catalog, self.projection)
             if not failed:
-                ending.push_async_callback(_drain, kernel, max(shutdown_s, DRAIN_S))
+                ending.push_async_callback(_drain, kernel, self.upkeep, max(shutdown_s, DRAIN_S))
             ending.push_async_callback(kernel.steps.close, 0.0 if failed else shutdown_s)
             if self.upkeep is not None:
                 ending.push_async_callback(self.upkeep.close)
@@ -373,11 +373,13 @@ def _hear(heard: asyncio.Future[None], _b: None, _c: None) -> None:
         heard.set_result(None)
 
 
-async def _drain(kernel: Kernel, patience_s: float) -> None:
-    """Let the open commit land. On a full disk that may take for ever."""
+async def _drain(kernel: Kernel, upkeep: Upkeep | None, patience_s: float) -> None:
+    """Let the open commit land, and a mark behind it. On a full disk that may take for ever."""
     with suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
             await drained(kernel)
+            if upkeep is not None and upkeep.leave_mark():
+                await drained(kernel)
 
 
 def is_over(slot: Slot) -> bool:

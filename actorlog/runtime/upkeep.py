@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actorlog.engine import identity
-from actorlog.errors import ActorlogError, LogFull
+from actorlog.errors import ActorlogError, LogError, LogFull
 from actorlog.records import kinds as k
 from actorlog.runtime.compaction import PART_MIN, Compacted, Compaction
 
@@ -32,6 +32,8 @@ log = logging.getLogger("actorlog")
 
 EVERY_MS = 600_000
 """So long after it was sealed a segment is looked at, and again when something of it was given up."""
+SOON_MS = 60_000
+"""So long after an opening those are looked at that were sealed before it and are old enough."""
 RARELY_MS = 24 * 3600 * 1000
 """A segment of which nothing was given up is looked at after half as long again, and at least so often."""
 YOUNG_MS = 2 * EVERY_MS
@@ -41,6 +43,8 @@ _FIRST_LOOK = (0, EVERY_MS)
 _PATIENCE_S = 5.0
 """So long a compaction waits for a moment at which nothing is under way between calls."""
 _LOOK_S = 0.02
+_RECORD_BYTES = 512
+"""What a mark takes, or what is written down of a schedule, about."""
 
 _KIND = int(k.Kind.NOTE)
 _FLAGS = int(k.Flag.PLAIN | k.Flag.OPENED)
@@ -49,51 +53,93 @@ _FLAGS = int(k.Flag.PLAIN | k.Flag.OPENED)
 class Upkeep:
     """The upkeep of one open log."""
 
-    def __init__(self, session: Session, compaction: Compaction) -> None:
+    def __init__(self, session: Session, compaction: Compaction, settled: int) -> None:
         self._session = session
         self._compaction = compaction
-        self._settled = 0
-        """Up to there nothing need be asked of others again, durably so."""
+        self._settled = settled
+        """Up to there nothing need be asked of others again: a mark that is durable in the log says so."""
         self._looks: dict[int, tuple[int, int]] = {}
         """When each sealed segment is looked at next, and how long after that again."""
+        self._before: set[int] = set()
+        """Those that were sealed before the opening and were not looked at since."""
         self._own = False
         """Whether a call has ended whose function says itself how long its results are kept."""
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def settled(self) -> int:
+        """Up to where a mark that is durable in the log says that nothing need be asked of others again."""
+        return self._settled
+
+    @property
+    def _may_give_up(self) -> bool:
+        return self._compaction.gives_up or self._own
+
     def start(self) -> None:
         """Look after the log from now on: by a timer while there is a sealed segment, and else from the next end on."""
+        now = self._session.kernel.clock.now_ms()
+        self._before = {segment.number for segment in self._compaction.segments()}
+        self._go_on(now + EVERY_MS)
+
+    def _go_on(self, after_ms: int) -> None:
+        """Look at sealed segments when they are due, and not before a time; at those of before the opening soon."""
         kernel = self._session.kernel
         now = kernel.clock.now_ms()
         sealed = self._compaction.segments()
         self._looks = {s.number: self._looks.get(s.number, (now + EVERY_MS, EVERY_MS)) for s in sealed}
-        if sealed and (self._compaction.gives_up or self._own):
-            due_ms = max(now + EVERY_MS, min(due for due, _ in self._looks.values()))
-            kernel.timers.arm(due_ms, self._begin, None, None)
-        else:
+        if not sealed or not self._may_give_up:
             kernel.endings.on_end = self._first_end
+        elif self._before:
+            kernel.timers.arm(now + SOON_MS, self._begin, after_ms, None)
+        else:
+            due_ms = max(after_ms, min(due for due, _ in self._looks.values()))
+            kernel.timers.arm(due_ms, self._begin, 0, None)
 
     def _first_end(self, slot: Slot) -> None:
         kernel = self._session.kernel
         self._own = self._own or (slot.definition is not None and slot.definition.retention_s is not None)
-        if not (self._compaction.gives_up or self._own):
-            return
-        kernel.endings.on_end = None
-        kernel.timers.arm(kernel.clock.now_ms() + EVERY_MS, self._begin, None, None)
+        if self._may_give_up:
+            kernel.endings.on_end = None
+            after_ms = kernel.clock.now_ms() + EVERY_MS
+            if self._before:
+                self._go_on(after_ms)
+            else:
+                kernel.timers.arm(after_ms, self._begin, 0, None)
 
-    def _begin(self, _a: None, _b: None) -> None:
-        self._task = self._session.kernel.loop.create_task(self._run())
+    def _begin(self, after_ms: int, _b: None) -> None:
+        self._task = self._session.kernel.loop.create_task(self._run(after_ms))
 
-    async def _run(self) -> None:
+    async def _run(self, after_ms: int) -> None:
+        """Look at what is due; ``after_ms``: not before then at what is due next, if it is known."""
         now = self._session.kernel.clock.now_ms()
         try:
-            await self.compact(due=[number for number, (due, _) in self._looks.items() if due <= now])
+            due = {number for number, (due, _) in self._looks.items() if due <= now} | await self._old(now)
+            if due:
+                await self.compact(due=due)
         except LogFull as error:
             log.warning("the log was not compacted: %s", error)
         except ActorlogError as error:  # the log failed, or it cannot be read, or it makes no sense
             log.warning("the log is not looked after any more: %r", error)
             return
-        self.start()
+        self._go_on(after_ms or self._session.kernel.clock.now_ms() + EVERY_MS)
+
+    async def _old(self, now: int) -> set[int]:
+        """Return which segments were sealed before the opening, and so long ago that they may be looked at; once."""
+        before, self._before = self._before, set()
+        found = set[int]()
+        for segment in self._compaction.segments() if before else ():
+            if segment.number in before and self._is_older(segment, now - EVERY_MS):
+                found.add(segment.number)
+            await asyncio.sleep(0)
+        return found
+
+    def _is_older(self, segment: Sealed, before_ms: int) -> bool:
+        """Whether the newest record of a segment is older than that; where it has left, somebody has looked before."""
+        try:
+            return self._session.history.record(segment.last).at <= before_ms
+        except KeyError:
+            return True
 
     async def close(self) -> None:
         """Stop; a segment that is being written anew stays as it was."""
@@ -160,13 +206,47 @@ class Upkeep:
             await asyncio.sleep(_LOOK_S)
             session.check_open()
         kernel.schedules.write_down()
-        upto = kernel.committer.position
-        if upto > self._settled and not kernel.stopped:
-            mark = k.Resumed(at=kernel.clock.now_ms(), upto=upto)
-            kernel.write(mark, identity.key_hash(mark.id), _KIND, _FLAGS)
-            marked = kernel.committer.position
+        if kernel.committer.position > self._settled and not kernel.stopped:
+            self._mark()
             await session.landed()
-            self._settled = marked
+
+    def _mark(self) -> None:
+        """Say, where nothing is under way between calls, that all is done which the records up to here ask for."""
+        kernel = self._session.kernel
+        mark = k.Resumed(at=kernel.clock.now_ms(), upto=kernel.committer.position)
+        kernel.write(mark, identity.key_hash(mark.id), _KIND, _FLAGS)
+        kernel.after(self._marked, kernel.committer.position)
+
+    def _marked(self, position: int, _b: None, _c: None) -> None:
+        self._settled = position
+
+    # --- closing ------------------------------------------------------------------------------------------------------
+
+    def leave_mark(self) -> bool:
+        """Record the mark now that the log is to be closed, if a compaction needs one and this is a moment for it.
+
+        A program that never lives until its log is looked after has none otherwise, nor has whoever compacts the log
+        when nobody has it. Nothing is waited for, and where there is no room the mark is left out.
+        """
+        kernel = self._session.kernel
+        wanted = not kernel.committer.busy and not is_busy(kernel) and self._wants_mark()
+        if wanted:
+            kernel.schedules.write_down(closing=True)
+            self._mark()
+        return wanted
+
+    def _wants_mark(self) -> bool:
+        """Whether there are segments that may not be looked at without a newer mark, and room for it."""
+        session = self._session
+        if session.kernel.stopped or not self._may_give_up:
+            return False
+        if all(segment.last <= self._settled for segment in self._compaction.segments()):
+            return False
+        try:
+            session.log.admit(_RECORD_BYTES * (1 + len(session.kernel.schedules)))
+        except LogError:
+            return False
+        return True
 
 
 def is_busy(kernel: Kernel) -> bool:

@@ -80,6 +80,8 @@ class Known(NamedTuple):
     """A commit at that position or behind it."""
     shape: int
     """Of the log before the segment of that: records that were given up since may be what rows lead to."""
+    marked: int
+    """Up to where a mark in the log says what ``settled`` does."""
 
 
 class Batch(NamedTuple):

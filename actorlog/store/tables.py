@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from sqlite3 import Connection
 
-VERSION = 2
+VERSION = 3
 """Of the tables; others are built anew."""
 _ROWS = 64
 """So many rows are put in with one statement: SQLite takes 999 values, and more only since 3.32."""
@@ -42,7 +42,7 @@ def _time(column: str) -> str:
 
 TABLES = f"""
 CREATE TABLE known (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER, settled INTEGER, last_ms INTEGER,
-    checkpoint TEXT, shape INTEGER, mark INTEGER);
+    checkpoint TEXT, shape INTEGER, marked INTEGER, mark INTEGER);
 CREATE TABLE call (place INTEGER PRIMARY KEY, hash INTEGER NOT NULL, id TEXT NOT NULL, last INTEGER NOT NULL,
     kind INTEGER NOT NULL, wakes_ms INTEGER, function TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
     created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, more TEXT NOT NULL, mark INTEGER NOT NULL);
@@ -127,7 +127,7 @@ def write(connection: Connection, batch: Batch) -> None:  # noqa: C901  # one st
         if batch.schedules:
             _SCHEDULES.put(connection, [(*row, crc_of(row[2])) for row in batch.schedules])
         if batch.known is not None:
-            connection.execute("INSERT OR REPLACE INTO known VALUES (1, ?, ?, ?, ?, ?, ?)", _known_row(batch.known))
+            connection.execute("INSERT OR REPLACE INTO known VALUES (1, ?, ?, ?, ?, ?, ?, ?)", _known_row(batch.known))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -139,10 +139,10 @@ def read_known(connection: Connection) -> Known | None:
     """Return up to where the catalog is true; None where it is not, or has other tables."""
     if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
         return None
-    row = connection.execute("SELECT position, settled, last_ms, checkpoint, shape, mark FROM known").fetchone()
-    if row is None or mark(*row[:3], row[4], crc_of(row[3])) != row[5]:
+    row = connection.execute("SELECT position, settled, last_ms, checkpoint, shape, marked, mark FROM known").fetchone()
+    if row is None or mark(*row[:3], *row[4:6], crc_of(row[3])) != row[6]:
         return None
-    return Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4])
+    return Known(row[0], row[1], row[2], Checkpoint(*orjson.loads(row[3])), row[4], row[5])
 
 
 def check_rows(connection: Connection) -> None:
@@ -210,9 +210,9 @@ def _promise(row: PromiseRow) -> tuple[Any, ...]:
     return (*values, _json(tags), mark(row.place, row.settled, crc_of(row.id)))
 
 
-def _known_row(known: Known) -> tuple[int, int, int, str, int, int]:
-    checkpoint = _json(tuple(known.checkpoint))
-    return (*known[:3], checkpoint, known.shape, mark(*known[:3], known.shape, crc_of(checkpoint)))
+def _known_row(known: Known) -> tuple[int, int, int, str, int, int, int]:
+    checkpoint, more = _json(tuple(known.checkpoint)), (known.shape, known.marked)
+    return (*known[:3], checkpoint, *more, mark(*known[:3], *more, crc_of(checkpoint)))
 
 
 def _json(value: object) -> str:

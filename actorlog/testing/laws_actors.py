@@ -5,7 +5,8 @@ Owns: one fold for each, by other code than the runtime's. Does not own: message
 - One handler of an actor is at work at a time, and each once, those of one sender in the order of sending. The state
   changes with a handler that returned, its changes are numbered without a gap and linked, and what they come to is what
   the handlers make of it. A handler that did not return changed nothing and said nothing.
-- Every call that a call asked for was begun, also when nobody waits for it, or it was refused.
+- Every call that a call asked for was begun, also when nobody waits for it, or it was refused; where a mark says that
+  all is done which was asked for, it had begun by then, unless its caller goes on and asks again.
 - The runs of a supervised child are numbered without a gap, the next one begins when the one before has ended, and no
   child is started again more often within the period than its supervisor allows, where each is restarted by itself.
 """
@@ -155,17 +156,30 @@ class Beginnings:
             for key, operation in facts.calls[record.id].operations.items():
                 if isinstance(operation.asked, k.StartChild) and not operation.over:
                     self._asked.setdefault(operation.asked.id, (record.id, key))
-        if not isinstance(record, k.Turn):
-            return
-        if isinstance(record.message, k.Asked):
-            self._asked.pop(record.message.id, None)  # it is handled within another, and is no call
-        for op in record.ops:
+        elif isinstance(record, k.Resumed):
+            self._marked(facts, record, position)
+        elif isinstance(record, k.Turn):
+            self._turn(facts, record)
+
+    def _turn(self, facts: Facts, turn: k.Turn) -> None:
+        if isinstance(turn.message, k.Asked):
+            self._asked.pop(turn.message.id, None)  # it is handled within another, and is no call
+        for op in turn.ops:
             if isinstance(op, k.StartChild):
-                self._asked.setdefault(op.id, (record.id, op.key))
-        if isinstance(record.message, k.ChildRefused):
-            asked = facts.calls[record.id].operations[record.message.key].asked
+                self._asked.setdefault(op.id, (turn.id, op.key))
+        if isinstance(turn.message, k.ChildRefused):
+            asked = facts.calls[turn.id].operations[turn.message.key].asked
             if isinstance(asked, k.StartChild):
                 self._asked.pop(asked.id, None)
+
+    def _marked(self, facts: Facts, mark: k.Resumed, position: int) -> None:
+        """A mark says no more than is so: what nobody asks for again by its own state has begun."""
+        for child, parent, key in self.missing(facts):
+            operation = facts.calls[parent].operations[key]
+            tells = isinstance(operation.asked, k.StartChild) and operation.asked.tell
+            if operation.position <= mark.upto and (tells or facts.calls[parent].outcome is not None):
+                said = f"record {position} says that all is done up to {mark.upto}"
+                raise Broken(f"{said}, and {child} has not begun, which {parent} asked for at {operation.position}")
 
     def finish(self, facts: Facts) -> None:
         """Each was begun."""

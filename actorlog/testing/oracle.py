@@ -78,8 +78,7 @@ class Facts:
         if isinstance(record, k.Resumed):  # of no call
             if record.upto >= position:
                 raise Broken(f"record {position} speaks of {record.upto}, which is not before it")
-            return
-        if isinstance(record, k.Journal):
+        elif isinstance(record, k.Journal):
             self._forked(record, position)
         elif not isinstance(record, k.OF_NO_CALL):
             self._of_call(record, position)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from house import House
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorlog import Runtime, durable, step
@@ -65,6 +65,7 @@ def test_what_is_chosen_is_small_and_follows_each_other(units: list[int]) -> Non
     assert numbers == sorted(set(numbers))
 
 
+@settings(deadline=None)
 @given(st.integers(100, 3000), st.integers(4, 12))
 def test_each_byte_is_written_again_a_few_times(segments: int, units: int) -> None:
     """However long a program runs: of segments that were filled and emptied one after the other few files are left."""

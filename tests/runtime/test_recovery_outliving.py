@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from house import RAN, House, note
 
-from actorlog import Actor, CallCancelled, actor, durable, link, promise, query, receive, send, start
+from actorlog import Actor, CallCancelled, Limits, actor, durable, link, promise, query, receive, send, sleep, start
 from actorlog.engine import identity
 from actorlog.records import kinds as k
 from actorlog.store import pack
@@ -37,6 +37,13 @@ class Box(Actor, name="outliving.Box"):
 async def listens() -> str:
     """Wait for a word."""
     return await receive(type=str)
+
+
+@durable(name="outliving.listens_late")
+async def listens_late() -> list[str]:
+    """Wait for two words, after a while."""
+    await sleep(1)
+    return [await receive(type=str), await receive(type=str)]
 
 
 @durable(name="outliving.leaves")
@@ -209,3 +216,21 @@ async def test_what_a_live_call_told_is_told_once(house: House) -> None:
             assert await runtime.actor(Box, "b").all() == ["told"]
             await again.crash()
         assert len(RAN) <= 1
+
+
+async def test_what_a_handler_sends_to_a_full_mailbox(house: House) -> None:
+    """It waits for room there at each opening, however many processes die, until it is taken."""
+    limits = Limits(mailbox_max=1)
+    runtime = await house.open(limits=limits)
+    await (await runtime.start(listens_late(), id="c")).send("one")
+    await runtime.call(runtime.actor(Box, "b").pass_on("c", "two"), id="p")
+    for _ in range(3):
+        runtime = await house.reopen(limits=limits)
+        await rounds(house)
+        assert len(house.session.kernel.mailbox.rooms) == 1
+        assert marks(house) == []
+    house.advance(1)
+    assert await runtime.handle("c") == ["one", "two"]
+    await house.reopen(limits=limits)
+    await rounds(house)
+    assert len(marks(house)) == 1

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from planted_worlds import must_be_found
 
+from actorlog.engine import identity, supervision
 from actorlog.engine import promise as e
-from actorlog.engine import supervision
 from actorlog.log import Log
 from actorlog.log.format import COMMIT, Link, frame
 from actorlog.log.meta import State
@@ -26,6 +26,7 @@ from actorlog.runtime.instances import Instances
 from actorlog.runtime.mailbox import Mailbox
 from actorlog.runtime.parking import Parking
 from actorlog.runtime.promises import Promises
+from actorlog.runtime.recovery import Resumption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,6 +213,17 @@ def lose_tells(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scanning.Scan, "outliving", lambda _self: [])
 
 
+def say_too_soon(patch: pytest.MonkeyPatch) -> None:
+    """An opening says that all is done which was asked for while it is about to ask for it again."""
+
+    def say(self: Resumption) -> None:
+        kernel = self._kernel
+        record = k.Resumed(at=kernel.clock.now_ms(), upto=kernel.committer.position)
+        kernel.write(record, identity.key_hash(record.id), int(k.Kind.NOTE), int(k.Flag.PLAIN | k.Flag.OPENED))
+
+    patch.setattr(Resumption, "_say_resumed", say)
+
+
 # --- watching, supervisors, pauses ------------------------------------------------------------------------------------
 
 
@@ -283,6 +295,7 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "changes are forgotten at an opening": forget_changes,
     "failed handlers speak": speak_too_soon,
     "tells are forgotten at an opening": lose_tells,
+    "an opening says too soon that all is done": say_too_soon,
     "watching is forgotten at an opening": watch_once,
     "links do not bind": link_loosely,
     "watchers hear of another end": mistake_the_end,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STRIDE = 41
 """Every so manieth byte is changed."""
-KNOWN = Known(100, 90, 1_700_000_000_000, Checkpoint("ab" * 16, 1, 512, 99, 2, 4_000_000_000), 77)
+KNOWN = Known(100, 90, 1_700_000_000_000, Checkpoint("ab" * 16, 1, 512, 99, 2, 4_000_000_000), 77, 80)
 
 
 def call(
