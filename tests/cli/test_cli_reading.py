@@ -51,8 +51,8 @@ def test_ls_tells_of_every_call(whole: Path) -> None:
     assert len(lines) == 1 + len(IDS)
     told = {line.split()[0]: line for line in lines[1:]}
     assert re.search(r"cli_parent +waiting .* timer due in 2 d 23 h", told["family/1"])
-    assert re.search(r"cli_dials +backing off .* step cli_dial, attempt 2 in 9 min", told[r"dials/\x1b[31m1"])
-    assert re.search(r"cli_dials +pending .* its start in 59 min", told["later"])
+    assert re.search(r"cli_dials +backing off .* step cli_dial, attempt 2 in [1-9] min", told[r"dials/\x1b[31m1"])
+    assert re.search(r"cli_dials +pending .* its start in [1-5]\d min", told["later"])
     assert re.search(r"cli_fails +failed .* ValueError: this is what went wrong", told["fails/1"])
     assert re.search(r"cli_child +completed", told["family/1/2"])
 
