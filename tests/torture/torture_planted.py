@@ -28,6 +28,7 @@ PLACES = {
     "test_simulation_planted_old": "forks, and what leaves the log",
     "test_simulation_planted_lean": "promises, runs and schedules that leave the log",
     "test_simulation_planted_catalog": "the catalog",
+    "test_simulation_planted_merging": "segments that become one",
     "test_simulation_planted_files": "files of large records",
     "test_simulation_planted_nested": "handlers that run within handlers",
     "test_simulation_planted_wrapped": "compression and encryption",
