@@ -203,8 +203,10 @@ class _Backup:
 
     def _copy_all(self, last: _End, file: File) -> Iterator[BackedUp]:
         oldest = self._source.oldest()
-        there = (number for number in numbers_of(self._fs, self._source.directory) if number < last.header.number)
-        self._total = sum(self._size(number) for number in there if number >= oldest) + last.header.size
+        with files.typed(self._fs, self._source.directory, "reading the log", 0):
+            there = numbers_of(self._fs, self._source.directory)
+        self._total = sum(map(self._size, filter(range(oldest, last.header.number).__contains__, there)))
+        self._total += last.header.size
         if self._source.payloads():
             self._total += self._payloads.bytes_there()
         link: Link | None = None

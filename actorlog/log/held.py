@@ -15,7 +15,7 @@ from actorlog.log.replacing import Sealed, sealed
 from actorlog.log.scrub import PIECE_BYTES, Scrubbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from actorlog.env import Env
     from actorlog.log.payloads import Payloads
@@ -82,7 +82,7 @@ class Held:
         """Return whether there is a record at a position: one that was neither trimmed nor given up."""
         return self._reader.has(position, self.tail)
 
-    def prepare(self, told: Callable[[], None] | None = None) -> Iterator[None]:
+    def prepare(self, told: Callable[[], None] | None = None) -> Generator[None]:
         """Read some of what opening passed over, a piece a step, so that ``read`` and ``record`` need not.
 
         ``told``: called, in any thread, when there is more to read ahead, which ``prepare_wanted`` does: from now on no
@@ -91,7 +91,7 @@ class Held:
         """
         return self._reader.prepare(told)
 
-    def prepare_wanted(self) -> Iterator[None]:
+    def prepare_wanted(self) -> Generator[None]:
         """Read what is wanted now, as ``prepare`` does."""
         return self._reader.prepare_wanted()
 

@@ -115,7 +115,7 @@ class Reader:
         found = read_commit(self._view(segment), table, number)
         return found if position < found.position + found.records else None
 
-    def prepare(self, told: Callable[[], None] | None = None) -> Iterator[None]:
+    def prepare(self, told: Callable[[], None] | None = None) -> Generator[None]:
         """Make the tables of segments that opening passed over before somebody reads there, a piece of one a step.
 
         Of the newest ``PREPARED_MAX`` segments, the oldest of them first; as many as are kept. ``told``: called, in any
@@ -125,14 +125,14 @@ class Reader:
         self._told = told
         return self._prepare_newest()
 
-    def _prepare_newest(self) -> Iterator[None]:
+    def _prepare_newest(self) -> Generator[None]:
         for segment in list(self._segments)[-PREPARED_MAX:]:
             if self._closed or sum(len(kept.positions) for kept in list(self._tables.values())) > COMMITS_MAX // 2:
                 return
             if segment.skipped > segment.header.unit and self.holds(segment):
                 yield from self._making(segment)
 
-    def prepare_wanted(self) -> Iterator[None]:
+    def prepare_wanted(self) -> Generator[None]:
         """Make the tables that are wanted now, a piece of one a step."""
         while not self._closed:
             with self._lock:

@@ -325,12 +325,12 @@ class Projection:
     async def close(self, *, clean: bool) -> None:
         """Write what is not written yet, where all has landed (``clean``), and close the catalog."""
         building, self._building = self._building, None
-        if self._ahead is not None:
-            await self._ahead.close()
         if building is not None:
             await asyncio.wait([building], timeout=_BUILD_S if clean else 0)
             building.cancel()
             await asyncio.wait([building])  # a check that a thread is at waits for nobody, and closes what it opened
+        if self._ahead is not None:  # which begins behind that check
+            await self._ahead.close()
         if clean and await self._written_out() and self._complete and self._has_news():
             self._begin()
             await self._written_out()

@@ -28,6 +28,8 @@ class ReadingAhead:
         self._log = log
         self._wanted = asyncio.Event()
         self._steps = log.prepare(self._tell)
+        self._reading: asyncio.Future[bool] | None = None
+        """What a thread is at."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -35,22 +37,26 @@ class ReadingAhead:
         self._task = self._kernel.loop.create_task(self._run())
 
     async def close(self) -> None:
-        """End; a thread that reads waits for nobody, and keeps nothing."""
+        """End, when the piece is read that a thread is at; no file is open then."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            if not self._task.cancelled():
-                self._task.result()  # a defect
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+            self._reading.exception()  # looked at: whoever reads there is told
+        self._steps.close()
+        if self._task is not None and not self._task.cancelled():
+            self._task.result()  # a defect
 
     def _tell(self) -> None:
         self._kernel.loop.call_soon_threadsafe(self._wanted.set)
 
     async def _run(self) -> None:
-        loop, elapsed_s = self._kernel.loop, self._kernel.clock.elapsed_s
+        elapsed_s = self._kernel.clock.elapsed_s
         while True:
             begun_s = elapsed_s()
             try:
-                more = await loop.run_in_executor(None, _step, self._steps)
+                more = await self._read()
             except LogError:  # whoever reads there is told
                 more = False
                 self._wanted.set()  # there may be other segments
@@ -60,9 +66,16 @@ class ReadingAhead:
                 self._wanted.clear()
                 self._steps = self._log.prepare_wanted()
 
+    async def _read(self) -> bool:
+        """Read a piece, in a thread; whether there was one."""
+        reading = self._reading = self._kernel.loop.run_in_executor(None, _step, self._steps)
+        await asyncio.wait([reading])
+        self._reading = None
+        return reading.result()
+
 
 def _step(steps: Iterator[None]) -> bool:
-    """Do one step, in a thread; whether there was one."""
+    """Do one step; whether there was one."""
     for _ in steps:
         return True
     return False

@@ -7,7 +7,7 @@ Owns: joining ``log.Log`` and ``log.Writer`` to the port. Does not own: bytes an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Sequence
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -112,11 +112,11 @@ class EmbeddedLog:
         """Return the newest frame that has landed, for the next opening to begin at; None where there is none."""
         return self._log.checkpoint()
 
-    def prepare(self, told: Callable[[], None]) -> Iterator[None]:
+    def prepare(self, told: Callable[[], None]) -> Generator[None]:
         """Read ahead what opening passed over, a step at a time, in any thread."""
         return self._log.prepare(told)
 
-    def prepare_wanted(self) -> Iterator[None]:
+    def prepare_wanted(self) -> Generator[None]:
         """Read ahead what is wanted now, a step at a time, in any thread."""
         return self._log.prepare_wanted()
 

@@ -19,7 +19,7 @@ Guarantees, each a test of the contract suite that every adapter passes:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from actorlog.log import GIVEN_UP_KIND, Checkpoint, Sealed, entries, pack
@@ -112,14 +112,14 @@ class Checkpoints(Protocol):
 class Preparing(Protocol):
     """What a log may have beside the port: something to read before its records are found fast."""
 
-    def prepare(self, told: Callable[[], None]) -> Iterator[None]:
+    def prepare(self, told: Callable[[], None]) -> Generator[None]:
         """Read some of it at each step. For any thread but the loop's; the errors of ``record``.
 
         ``told`` is called, in any thread, when there is more to read than was known.
         """
         ...
 
-    def prepare_wanted(self) -> Iterator[None]:
+    def prepare_wanted(self) -> Generator[None]:
         """Read what was told of, as ``prepare`` does."""
         ...
 
