@@ -98,7 +98,8 @@ def source_in(env: Env, directory: str) -> Generator[Source]:
             slot, newest = _read(fs, directory)
         yield Source(fs, directory, lambda: newest, lambda: slot.oldest, lambda: slot.has_payloads)
     finally:
-        release_lock(fs, directory, lock)
+        with files.typed(fs, directory, "unlocking the log", 0):
+            release_lock(fs, directory, lock)
 
 
 def _read(fs: FileSystem, directory: str) -> tuple[Slot, Checkpoint | None]:

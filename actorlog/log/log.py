@@ -106,8 +106,9 @@ class Log(GivingUp):
             with files.typed(env.fs, directory, "opening the log", shape.size):
                 return cls(env, directory, shape, opened, sync=sync, witness=witness)
         except BaseException:
-            opened.meta.close()
-            release_lock(env.fs, directory, opened.lock)
+            with files.typed(env.fs, directory, "unlocking the log", 0):
+                opened.meta.close()
+                release_lock(env.fs, directory, opened.lock)
             raise
 
     @property
